@@ -1,0 +1,34 @@
+"""The error tree: every exception a caller can provoke is an ``IsacError``."""
+
+__all__ = [
+    "InfeasibleError",
+    "IsacError",
+    "ScenarioError",
+    "ShapeError",
+    "SolverError",
+    "SubmissionError",
+]
+
+
+class IsacError(Exception):
+    """Base of all errors raised on purpose by this project."""
+
+
+class ScenarioError(IsacError, ValueError):
+    """A scenario field, or another setting of an experiment, has a value outside its range."""
+
+
+class ShapeError(IsacError, ValueError):
+    """A tensor has the wrong shape, kind, device or holds a non-finite value."""
+
+
+class InfeasibleError(IsacError, ValueError):
+    """A caller demanded feasibility (``throw=True``) and the instance or decision has none."""
+
+
+class SolverError(IsacError, RuntimeError):
+    """A caller demanded success (``throw=True``) and a solver did not converge."""
+
+
+class SubmissionError(IsacError, ValueError):
+    """A leaderboard submission is rejected; the message names the field and the reason."""

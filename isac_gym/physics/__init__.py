@@ -1,0 +1,1 @@
+"""Physics shared by all problems: arrays, channels, interference, radar, estimation."""

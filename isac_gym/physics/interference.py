@@ -1,0 +1,436 @@
+r"""Affine interference networks: SINR, balanced and max-min levels, radial projection.
+
+A network of I links has the levels x in [0, 1]^I and the SINRs x / (F x + n), with F >= 0, n > 0.
+Optional thresholds are the linear constraints x >= Q x + m, where Q and m already contain the
+thresholds. Bandwidth weights are folded into F and n by the caller. Nothing here has units.
+
+Inside, tensors are batch-last, (I, I, B), and every sum runs in a fixed order. The answer of a lane
+then does not depend on its neighbours, and small systems are solved by elementwise elimination.
+
+References:
+    Yates 1995, A framework for uplink power control (standard interference functions).
+    Noda 1971, Note on the computation of the maximal eigenvalue of a non-negative matrix.
+    Nuzman 2007, Contraction approach to power control, with non-monotonic applications.
+"""
+
+from collections.abc import Callable
+from functools import reduce
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+_ELIMINATE_UP_TO = 3  # links; above it LAPACK is faster than unrolled elimination (measured)
+_START_ROUNDS = 4  # each costs a quarter of a Newton pass and saves at least one (measured)
+_NODA_ITERATIONS = 8  # 6 reach rounding level in the worst of 1e5 instances
+_MAX_LOG_STEP = 10.0  # keeps exp() finite when the first tangent is far off
+_BISECTION_SPAN = 1e-12
+
+__all__ = [
+    "FixedPoint",
+    "MaxMin",
+    "balanced_level",
+    "least_fixed_point",
+    "max_min_level",
+    "max_min_level_bisect",
+    "perron",
+    "radial_project",
+    "sinr",
+]
+
+
+class FixedPoint(NamedTuple):
+    """Least fixed point of the constraints at a given level.
+
+    Attributes:
+        x: Smallest level vector that meets every constraint, (B, I); ``inf`` where none is finite.
+        exists: True where the fixed point is finite, (B,) bool. It may still exceed the box.
+        sensing_rows: True where the sensing constraint is the active one, (B, I) bool.
+    """
+
+    x: Tensor
+    exists: Tensor
+    sensing_rows: Tensor
+
+
+class MaxMin(NamedTuple):
+    """Solution of max_x min_i sinr_i(x) subject to x >= Q x + m and 0 <= x <= 1.
+
+    Attributes:
+        level: Smallest SINR at ``x``, (B,), attained.
+        x: Level vector, (B, I); the comm Perron vector where the thresholds are infeasible.
+        is_feasible: True where the thresholds can be met inside the box, (B,) bool.
+        passes: Passes used, (B,) int64; 0 for infeasible lanes.
+        has_converged: True where the solver met its tolerance, (B,) bool.
+        bound: Upper bound of the optimal level, (B,), valid up to rounding even where the solver
+            has not converged; equals ``level`` for infeasible lanes.
+    """
+
+    level: Tensor
+    x: Tensor
+    is_feasible: Tensor
+    passes: Tensor
+    has_converged: Tensor
+    bound: Tensor
+
+
+class _Network(NamedTuple):
+    """Batch-last copy of C constraint families: off (C, I, I, B), diagonal and noise (C, I, B)."""
+
+    off: Tensor
+    diagonal: Tensor
+    noise: Tensor
+
+    def load(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Split F x + n at x (I, B): terms (C, I, I, B), off-diagonal sum and total (C, I, B)."""
+        terms = self.off * x
+        rest = reduce(torch.add, terms.unbind(-2), self.noise)  # fixed order on purpose
+        return terms, rest, rest + self.diagonal * x
+
+    def take(self, lanes: Tensor) -> "_Network":
+        return _Network(*(part.index_select(-1, lanes) for part in self))
+
+
+def _network(*families: tuple[Tensor, Tensor]) -> _Network:
+    """Pack (coupling (B, I, I), noise (B, I)) pairs."""
+    coupling = torch.stack([pair[0] for pair in families]).permute(0, 2, 3, 1).contiguous()
+    noise = torch.stack([pair[1] for pair in families]).transpose(-1, -2).contiguous()
+    diagonal = coupling.diagonal(dim1=1, dim2=2).transpose(-1, -2).contiguous()  # (C, I, B)
+    return _Network(coupling * (1 - _eye(coupling)), diagonal, noise)
+
+
+def _eye(like: Tensor) -> Tensor:
+    """Identity (I, I, 1) for a batch-last tensor with I rows in dimension -2."""
+    return torch.eye(like.shape[-2], dtype=like.dtype, device=like.device).unsqueeze(-1)
+
+
+def _solve(matrix: Tensor, rhs: Tensor) -> Tensor:
+    """Solve batch-last systems (I, I, B) with R right sides (I, R, B) without ever raising.
+
+    Small systems: Gauss-Jordan without pivoting, which is stable here because the matrices are
+    diagonally dominant M-matrices. A singular lane yields nan, inf or a non-positive entry.
+    """
+    size = matrix.shape[0]
+    if size > _ELIMINATE_UP_TO:
+        solution = torch.linalg.solve_ex(matrix.permute(2, 0, 1), rhs.permute(2, 0, 1))[0]
+        return solution.permute(1, 2, 0).contiguous()
+    work = torch.cat((matrix, rhs), 1)  # (I, I + R, B)
+    for k in range(size):
+        row = work[k, 1:] / work[k, 0]
+        work = work[:, 1:] - work[:, :1] * row
+        work[k] = row
+    return work
+
+
+def sinr(x: Tensor, coupling: Tensor, noise: Tensor) -> Tensor:
+    """Signal to interference and noise ratios x / (coupling x + noise), (B, I). Differentiable.
+
+    Args:
+        x: Level vector, (B, I), in [0, 1].
+        coupling: Normalised interference gains, (B, I, I), >= 0.
+        noise: Normalised noise, (B, I), > 0.
+    """
+    return x / ((coupling @ x.unsqueeze(-1)).squeeze(-1) + noise)
+
+
+def _start(network: _Network, x: Tensor) -> Tensor:
+    """Damped fixed-point rounds in log x with self-interference solved exactly, from x (I, B)."""
+    tiny = torch.finfo(x.dtype).tiny
+    for _ in range(_START_ROUNDS):
+        _, rest, total = network.load(x)
+        positive = x.clamp_min(tiny)
+        inverse_level = (total[0] / positive).amax(0)
+        own = torch.maximum(inverse_level - network.diagonal[0], rest[0] / positive)
+        target = reduce(torch.maximum, total[1:], rest[0] / own.clamp_min(tiny))
+        x = (x * target).sqrt()
+        x = x / x.amax(0).clamp_min(tiny)
+    return x
+
+
+def _noda(network: _Network, num_iterations: int) -> tuple[Tensor, Tensor]:
+    r"""Eigenpair of the monotone map f(x) = F x + n max(x): inverse level (B,) and x (I, B).
+
+    One iteration solves mu y - f(y) = x exactly, with mu = max_i f(x)_i / x_i. With the two
+    solutions a, b of (mu I - F) [a b] = [x n] it is y = a + s b, s = max_i a_i / (1 - b_i). Then
+    f(y) / y = mu - x / y, so mu falls towards the eigenvalue from any start, quadratically at the
+    end. With n = 0 this is Noda's iteration for the Perron root. The unknown is y / x and
+    mu - F_ii is formed without cancellation. Rows of zeros keep x_i = 0.
+    """
+    tiny = torch.finfo(network.noise.dtype).tiny
+    _, rest, total = network.load(torch.ones_like(network.noise[0]))
+    x = _start(network, (total[0] > 0).to(rest.dtype))
+    eye = _eye(x)
+    for step in range(num_iterations + 1):
+        terms, rest, total = network.load(x)
+        inverse_level = (total[0] / x.clamp_min(tiny)).amax(0)
+        if step == num_iterations:
+            break
+        own = rest[0] + (inverse_level * x - total[0]).clamp_min(0)  # (mu - F_ii) x_i
+        own = torch.where(x > 0, own, torch.ones_like(own))
+        sides = torch.stack((x, network.noise[0]), 1)
+        a, b = (x.unsqueeze(1) * _solve(eye * own - terms[0], sides)).unbind(1)
+        y = a * ((1 - b) / a).amin(0).clamp_min(0) + b
+        top = y.amax(0)
+        y = y / top
+        is_valid = ((y > 0) | (x == 0)).all(0) & (top < torch.inf)  # else: converged to rounding
+        x = torch.where(is_valid, y, x)
+    return inverse_level, x
+
+
+def perron(matrix: Tensor, *, num_iterations: int = 8) -> tuple[Tensor, Tensor]:
+    """Spectral radius and Perron vector of non-negative irreducible matrices by Noda iteration.
+
+    Runs a fixed number of batched linear solves: no eigensolver, no host synchronisation.
+
+    Args:
+        matrix: Non-negative irreducible matrices, (B, I, I).
+        num_iterations: Linear solves; 8 reach rounding level for entries spread over 1e8.
+
+    Returns:
+        Spectral radius, (B,), and positive Perron vector with maximum 1, (B, I).
+    """
+    radius, x = _noda(_network((matrix, torch.zeros_like(matrix[..., 0]))), num_iterations)
+    return radius, x.mT.contiguous()
+
+
+def balanced_level(
+    coupling: Tensor, noise: Tensor, *, num_iterations: int = 8
+) -> tuple[Tensor, Tensor]:
+    """Unconstrained max-min SINR in the box: level = min_k 1 / rho(F + n e_k^T) and its x.
+
+    With the comm pair (Q, m) it is the feasibility margin of the thresholds (feasible when >= 1)
+    and the safe point of ``radial_project``. Links with a row of zeros have no threshold: they get
+    x_i = 0 (silent is safest); if no link has one the level is ``inf`` and x is all ones.
+
+    Args:
+        coupling: Normalised interference gains, (B, I, I), >= 0.
+        noise: Normalised noise, (B, I), > 0 except in rows of zeros.
+        num_iterations: Linear solves; 8 reach rounding level.
+
+    Returns:
+        Level, (B,), attained by x; x, (B, I), maximum 1.
+    """
+    inverse_level, x = _noda(_network((coupling, noise)), num_iterations)
+    is_free = inverse_level == 0
+    return 1 / inverse_level, torch.where(is_free, torch.ones_like(x), x).mT.contiguous()
+
+
+def _least_fixed_point(level: Tensor, network: _Network) -> tuple[Tensor, Tensor, Tensor]:
+    """Howard iteration for x = max(t (F x + n), Q x + m): x (I, B), exists (B,), rows (I, B).
+
+    Starts with all comm rows (rows without threshold start as sensing rows), then moves rows to
+    the larger piece. Each policy needs one solve; a non-positive entry means rho >= 1, no finite
+    fixed point. Values never fall, so at most 2^I policies are seen (in practice about 3).
+    """
+    scale = torch.stack((level, torch.ones_like(level))).unsqueeze(1)  # (2, 1, B)
+    off, diagonal, noise = network.off * scale.unsqueeze(1), network.diagonal * scale, network.noise
+    noise = noise * scale
+    scaled, eye = _Network(off, diagonal, noise), _eye(noise)
+    rows = noise[1] <= 0
+    margin = 1 + 8 * torch.finfo(level.dtype).eps
+    for _ in range(2 ** rows.shape[0]):
+        own = 1 - torch.where(rows, diagonal[0], diagonal[1])
+        matrix = eye * own - torch.where(rows.unsqueeze(1), off[0], off[1])
+        x = _solve(matrix, torch.where(rows, noise[0], noise[1]).unsqueeze(1)).squeeze(1)
+        exists = ((x > 0) & (x < torch.inf)).all(0)
+        total = scaled.load(x)[2]
+        switch = (torch.where(rows, total[1], total[0]) > x * margin) & exists
+        if not switch.any():
+            break
+        rows = rows ^ switch
+    return torch.where(exists, x, torch.inf), exists, rows
+
+
+def least_fixed_point(
+    level: Tensor, coupling: Tensor, noise: Tensor, comm_coupling: Tensor, comm_noise: Tensor
+) -> FixedPoint:
+    """Smallest x with x >= level (F x + n) and x >= Q x + m, by Howard policy iteration.
+
+    The level can be reached inside the box exactly when the fixed point exists and is <= 1.
+
+    Args:
+        level: SINR to reach, (B,), > 0.
+        coupling: Normalised interference gains F, (B, I, I), >= 0.
+        noise: Normalised noise n, (B, I), > 0.
+        comm_coupling: Threshold times comm gains, Q, (B, I, I); rows of zeros mean no threshold.
+        comm_noise: Threshold times comm noise, m, (B, I); zero exactly in those rows.
+    """
+    network = _network((coupling, noise), (comm_coupling, comm_noise))
+    x, exists, rows = _least_fixed_point(level, network)
+    return FixedPoint(x.mT.contiguous(), exists, rows.mT.contiguous())
+
+
+def _is_feasible(network: _Network) -> Tensor:
+    """True where the thresholds alone can be met in the box, (B,)."""
+    off, diagonal, noise = (part[1] for part in network)
+    x = _solve(_eye(noise) * (1 - diagonal) - off, noise.unsqueeze(1)).squeeze(1)
+    box = 1 + 64 * torch.finfo(x.dtype).eps
+    return (((x > 0) | (noise <= 0)) & (x <= box)).all(0)
+
+
+def _newton_pass(network: _Network, x: Tensor, level: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    r"""One policy iteration in log space: new x (I, B), upper bound of t* (B,), step size (B,).
+
+    In z = log x, tau = log t every constraint is convex, so a tangent of one constraint per link,
+    at any point, is a relaxation: z >= P z + d tau + c with P sub-stochastic. Its solution is
+    affine, z = u + v tau, and z <= 0 gives the bound tau <= min_k -u_k / v_k, hence t*. The next
+    tangents are taken there, on the larger constraint of each link. Bounds never rise after the
+    first pass, and converge quadratically. Rows are scaled by the interference, and the diagonal
+    of I - P is formed without cancellation.
+    """
+    terms, rest, total = network.load(x)
+    sensing, comm = level * total[0], total[1]
+    ratio = sensing / comm
+    rows = ratio >= ratio.amax(0).clamp_max(1)  # never empty: one sensing row bounds tau
+    weight = torch.where(rows, total[0], comm)
+    gap = (torch.where(rows, sensing, comm) / x).log()
+    matrix = _eye(x) * torch.where(rows, rest[0], rest[1])
+    matrix = matrix - torch.where(rows.unsqueeze(1), terms[0], terms[1])
+    sides = torch.stack((weight * gap, weight * rows), 1)
+    u, v = _solve(matrix, sides).unbind(1)
+    step = torch.where(v > 0, (x.log() + u) / -v, torch.inf).amin(0)
+    move = (u + v * step).clamp(-_MAX_LOG_STEP, _MAX_LOG_STEP)
+    x = x * move.exp()
+    return x / x.amax(0), level * step.exp(), move.abs().amax(0)
+
+
+def _max_min_newton(
+    network: _Network, max_passes: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Newton passes until each lane is done: x (I, B), bound, passes and has_converged (B,).
+
+    The tangent error is at most move^2 / 2, hence the tolerance sqrt(eps) on the move. Finished
+    lanes leave the batch, so their result is frozen.
+    """
+    x = _start(network, torch.ones_like(network.noise[0]))
+    out, tolerance = x.clone(), torch.finfo(x.dtype).eps ** 0.5
+    level = (x / network.load(x)[2][0]).amin(0)
+    bound = torch.full_like(level, torch.inf)
+    passes = torch.zeros_like(level, dtype=torch.int64)
+    converged = torch.zeros_like(level, dtype=torch.bool)
+    lanes = torch.arange(x.shape[1], device=x.device)
+    best = bound
+    for count in range(1, max_passes + 1):
+        x, level, move = _newton_pass(network, x, level)
+        best = torch.minimum(best, level)
+        done = move <= tolerance
+        leave = done if count < max_passes else torch.ones_like(done)
+        gone, stay = leave.nonzero().squeeze(1), leave.logical_not().nonzero().squeeze(1)
+        if gone.numel():
+            at = lanes[gone]
+            out[:, at], bound[at] = x[:, gone], best[gone]
+            passes[at], converged[at] = count, done[gone]
+            if not stay.numel():
+                break
+            network, lanes = network.take(stay), lanes[stay]
+            x, level, best = x[:, stay], level[stay], best[stay]
+    return out, bound, passes, converged
+
+
+def _max_min_bisect(network: _Network, num_steps: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Log bisection of the level on the least fixed point; results as ``_max_min_newton``."""
+    high = (1 / (network.diagonal[0] + network.noise[0])).amin(0)  # x_i <= 1 alone
+    low = high * _BISECTION_SPAN
+    for _ in range(num_steps):
+        middle = low * (high / low).sqrt()
+        x, exists, _ = _least_fixed_point(middle, network)
+        is_reached = exists & (x <= 1).all(0)
+        low, high = torch.where(is_reached, middle, low), torch.where(is_reached, high, middle)
+    x, exists, _ = _least_fixed_point(low, network)
+    is_reached = exists & (x <= 1).all(0)
+    passes = torch.full_like(low, num_steps, dtype=torch.int64)
+    return torch.where(is_reached, x, 0), high, passes, is_reached
+
+
+def _solve_feasible(
+    network: _Network, solve: Callable[[_Network], tuple[Tensor, Tensor, Tensor, Tensor]]
+) -> MaxMin:
+    """Apply ``solve`` to the feasible lanes and the closed form of the margin to the others."""
+    is_feasible = _is_feasible(network)
+    x, bound = torch.empty_like(network.noise[0]), torch.zeros_like(network.noise[0, 0])
+    passes = torch.zeros_like(is_feasible, dtype=torch.int64)
+    converged = torch.ones_like(is_feasible)
+    good, bad = is_feasible.nonzero().squeeze(1), is_feasible.logical_not().nonzero().squeeze(1)
+    if good.numel():
+        part = network if not bad.numel() else network.take(good)
+        x[:, good], bound[good], passes[good], converged[good] = solve(part)
+    if bad.numel():
+        comm = _Network(*(part[1:].index_select(-1, bad) for part in network))
+        x[:, bad] = _noda(comm, _NODA_ITERATIONS)[1]
+    level = (x / network.load(x)[2][0]).amin(0)
+    return MaxMin(
+        level, x.mT.contiguous(), is_feasible, passes, converged, torch.maximum(bound, level)
+    )
+
+
+def max_min_level(
+    coupling: Tensor,
+    noise: Tensor,
+    comm_coupling: Tensor,
+    comm_noise: Tensor,
+    *,
+    max_passes: int = 20,
+) -> MaxMin:
+    """Global optimum of the constrained max-min SINR problem by policy iteration in log space.
+
+    Args:
+        coupling: Normalised interference gains F, (B, I, I), >= 0.
+        noise: Normalised noise n, (B, I), > 0.
+        comm_coupling: Threshold times comm gains, Q, (B, I, I); rows of zeros mean no threshold.
+        comm_noise: Threshold times comm noise, m, (B, I); zero exactly in those rows.
+        max_passes: Limit of passes (one linear solve each); 3 to 6 are usual, 12 the most seen.
+
+    Returns:
+        The solution; the optimum is unique and has max x = 1.
+    """
+    network = _network((coupling, noise), (comm_coupling, comm_noise))
+    return _solve_feasible(network, lambda part: _max_min_newton(part, max_passes))
+
+
+def max_min_level_bisect(
+    coupling: Tensor,
+    noise: Tensor,
+    comm_coupling: Tensor,
+    comm_noise: Tensor,
+    *,
+    num_steps: int = 51,
+) -> MaxMin:
+    """Same problem and result as ``max_min_level``, by log bisection on the least fixed point.
+
+    Independent of the policy iteration, about ten times slower, and a check of it. Arguments as
+    there; ``num_steps`` halvings of log t. Levels below 1e-12 of the one-link ceiling
+    min_i 1 / (F_ii + n_i) are not searched: such lanes come back with ``has_converged`` False.
+    """
+    network = _network((coupling, noise), (comm_coupling, comm_noise))
+    return _solve_feasible(network, lambda part: _max_min_bisect(part, num_steps))
+
+
+def radial_project(x: Tensor, comm_coupling: Tensor, comm_noise: Tensor, safe: Tensor) -> Tensor:
+    """Move x towards a safe point just as far as x >= Q x + m requires. Differentiable in x.
+
+    Radial, not Euclidean: with the slacks c = x - Q x - m and c_s of ``safe`` the result is
+    x + theta (safe - x), theta = max_i -c_i / (c_s,i - c_i) over violated rows. Feasible points
+    come back bit for bit; where ``safe`` itself is infeasible (margin < 1) it is returned.
+
+    Args:
+        x: Level vector, (B, I); values outside [0, 1] are clipped first.
+        comm_coupling: Threshold times comm gains, Q, (B, I, I); rows of zeros mean no threshold.
+        comm_noise: Threshold times comm noise, m, (B, I).
+        safe: Point that meets every threshold, (B, I), e.g. x of ``balanced_level(Q, m)``.
+
+    Returns:
+        Feasible levels, (B, I), in [0, 1]; the residual is of the order of rounding.
+    """
+    x = x.clamp(0, 1)
+    points = torch.stack((x, safe), -1)  # (B, I, 2)
+    needed = comm_coupling @ points + comm_noise.unsqueeze(-1)
+    slack, slack_safe = (points - needed).unbind(-1)
+    rounding = 8 * torch.finfo(x.dtype).eps
+    tolerance, tolerance_safe = ((points + needed) * rounding).unbind(-1)
+    is_violated = slack < -tolerance
+    distance = torch.where(is_violated, slack_safe.clamp_min(0) - slack, torch.ones_like(slack))
+    theta = torch.where(is_violated, -slack / distance, torch.zeros_like(slack)).amax(-1)
+    theta = (theta * (1 + rounding)).clamp_max(1)  # round to the feasible side
+    is_lost = (slack_safe < -tolerance_safe).any(-1)
+    theta = torch.where(is_lost, torch.ones_like(theta), theta)
+    return torch.lerp(x, safe, theta.unsqueeze(-1)).clamp(0, 1)

@@ -1,0 +1,1 @@
+"""Problems: one folder per paper with ``scenario.py``, ``model.py`` and ``process.py``."""
