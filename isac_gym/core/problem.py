@@ -88,7 +88,14 @@ class Problem(ABC):
         _expect(instance, self.instance_type).check(**self.axis_sizes).check_finite()
         if decision is not None:
             sizes = self.axis_sizes | {"B": instance.batch_size}
-            _expect(decision, self.decision_type).check(**sizes).check_finite()
+            checked = _expect(decision, self.decision_type).check(**sizes)
+            if checked.device != instance.device:
+                name = next(iter(checked.tensor_fields()))
+                raise ShapeError(
+                    f"{type(checked).__name__}.{name}: on device {checked.device}, expected "
+                    f"{instance.device}, the instance's."
+                )
+            checked.check_finite()
 
     def metrics(self, instance: TensorRecord, decision: TensorRecord) -> Metrics:
         """``evaluate`` with its result typed as :class:`Metrics`."""

@@ -63,7 +63,7 @@ def lane_seeds(name: str, count: int, *, first: int = 0, salt: str = "") -> list
     Returns:
         ``count`` integers in [0, 2^63).
     """
-    texts = (f"{name}/{salt}/{index}" for index in range(first, first + count))
+    texts = (f"{name}\0{salt}\0{index}" for index in range(first, first + count))
     words = (hashlib.sha256(text.encode()).digest()[:8] for text in texts)
     return [int.from_bytes(word, "little") >> 1 for word in words]
 
@@ -91,7 +91,14 @@ class Streams:
 
     @classmethod
     def from_seeds(cls, seeds: Sequence[int], *, device: torch.device | str = "cpu") -> Self:
-        """One lane per seed; seeds are integers in [0, 2^64)."""
+        """One lane per seed; seeds are integers in [0, 2^64).
+
+        Raises:
+            ScenarioError: A seed lies outside.
+        """
+        for s in seeds:
+            if not 0 <= int(s) < 1 << 64:
+                raise ScenarioError(f"seed must be an integer in [0, 2^64), got {s}.")
         seed = torch.tensor([_signed(int(s)) for s in seeds], dtype=torch.int64, device=device)
         zero = torch.zeros_like(seed)
         return cls(seed, zero, zero)

@@ -50,7 +50,10 @@ class Scenario:
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            _check_value(field, getattr(self, field.name))
+            value = getattr(self, field.name)
+            _check_value(field, value)
+            if isinstance(field.default, float):  # 30, 30.0 and -0.0, 0.0 share one digest
+                object.__setattr__(self, field.name, float(value) + 0.0)
 
     @classmethod
     def preset(cls, name: str = "paper", **changes: Any) -> Self:
@@ -93,7 +96,7 @@ class Scenario:
             {
                 "field": field.name,
                 "default": str(field.default),
-                "allowed": _describe(field.metadata),
+                "allowed": _describe(field),
                 "doc": field.metadata["doc"],
                 "source": field.metadata["source"],
             }
@@ -122,10 +125,13 @@ def _check_value(field: "dataclasses.Field[Any]", value: object) -> None:
         inside &= meta["high"] is None or value <= meta["high"]
         inside &= meta["above"] is None or value > meta["above"]
     if not inside:
-        raise ScenarioError(f"{field.name} must be {_describe(meta)}, got {value!r}.")
+        raise ScenarioError(f"{field.name} must be {_describe(field)}, got {value!r}.")
 
 
-def _describe(meta: Mapping[str, Any]) -> str:
+def _describe(field: "dataclasses.Field[Any]") -> str:
+    meta = field.metadata
+    if isinstance(field.default, bool):
+        return "True or False"
     if meta["choices"] is not None:
         return "one of " + ", ".join(map(repr, meta["choices"]))
     parts = [f"> {meta['above']:g}"] if meta["above"] is not None else []

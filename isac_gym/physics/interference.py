@@ -112,6 +112,8 @@ def _solve(matrix: Tensor, rhs: Tensor) -> Tensor:
     """
     size = matrix.shape[0]
     if size > _ELIMINATE_UP_TO:
+        pivots = matrix.diagonal().mT.unsqueeze(1)  # unit diagonal: LAPACK then never swaps rows
+        matrix, rhs = matrix / pivots, rhs / pivots
         solution = torch.linalg.solve_ex(matrix.permute(2, 0, 1), rhs.permute(2, 0, 1))[0]
         return solution.permute(1, 2, 0).contiguous()
     work = torch.cat((matrix, rhs), 1)  # (I, I + R, B)

@@ -10,7 +10,7 @@ FAMILY = Family(
     name="power_control",
     title="Max-min sensing power control in a multi-monostatic ISAC network",
     paper=(
-        "O. Rivera Figueroa, S. Bishoyi, M. Petrova: Power Allocation Scheme for Device-Free "
+        "M. Rivera Figueroa, P. K. Bishoyi, M. Petrova: Power Allocation Scheme for Device-Free "
         "Localization in 6G ISAC Networks, arXiv:2402.10660"
     ),
     problem="isac_gym.problems.power_control.model:PowerControl",

@@ -48,6 +48,7 @@ class _PowerControlProcess(PowerControlView):
         shield: Project the decision to feasibility with the measured gains.
         reward_mode: ``regret`` (against the exact optimum) or ``sigma`` (minus log10 of the worst
             range error in metres, no oracle).
+        power_price: Price of mean power in the reward; 0 as in the paper.
         local_reward_mode: ``shared`` or ``individual`` (loss only at the worst BS, own violation).
     """
 
@@ -56,12 +57,14 @@ class _PowerControlProcess(PowerControlView):
     action_mode: str = "levels"
     shield: bool = True
     reward_mode: str = "regret"
+    power_price: float = 0.0
     local_reward_mode: str = "shared"
 
     def __post_init__(self) -> None:
         check_choice("action_mode", self.action_mode, ("levels", "targets"))
         check_choice("reward_mode", self.reward_mode, ("regret", "sigma"))
         check_choice("local_reward_mode", self.local_reward_mode, ("shared", "individual"))
+        check_positive("power_price", self.power_price, allow_zero=True)
         if self.horizon < 1:
             raise ScenarioError(f"horizon must be >= 1, got {self.horizon}.")
 
@@ -126,8 +129,8 @@ class _PowerControlProcess(PowerControlView):
             best, _ = self.optimum(state.instance)
             loss_db = (linear_to_db(best) - linear_to_db(metrics.worst_sinr)).clamp(0, _LOSS_CAP_DB)
             sensing = -loss_db / 10
-        reward = sensing - outage
         mean_power = metrics.total_power_w / state.instance.max_power_w.sum(-1)
+        reward = sensing - outage - self.power_price * mean_power
         objectives = torch.stack([sensing, -outage, -mean_power], -1)
         if self.local_reward_mode == "shared":
             return reward, objectives, reward[:, None].expand(-1, self._count)

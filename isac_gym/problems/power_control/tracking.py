@@ -92,8 +92,8 @@ class TrackingPowerControl(DynamicPowerControl):
     ) -> tuple[Tensor, Tensor, Tensor]:
         _, outage = outage_penalty(state, metrics)
         tracking = -linear_to_db(posterior_std(state)) / 10
-        reward = tracking - outage
         mean_power = metrics.total_power_w / state.instance.max_power_w.sum(-1)
+        reward = tracking - outage - self.power_price * mean_power
         objectives = torch.stack([tracking, -outage, -mean_power], -1)
         return reward, objectives, reward[:, None].expand(-1, self._count)
 
