@@ -26,6 +26,7 @@ $(READY): pyproject.toml constraints.txt
 	@$(BIN)/python -c "import torch" 2>/dev/null || echo "installing torch (the large download)"
 	@$(PIP) install -c constraints.txt "$$(grep '^torch==' constraints.txt)"
 	@echo "installing isac_gym and its development tools"
+	@rm -rf isac_gym.egg-info # pip keeps a stale one, and its old entry points would win
 	@$(PIP) install -c constraints.txt -e ".[dev]"
 	@touch $@
 

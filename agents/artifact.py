@@ -114,7 +114,7 @@ class TrainedAgent:
         """Name of the agent."""
         return self.manifest.name
 
-    def act(self, observation: Tensor, context: PolicyContext | None = None) -> Tensor:  # noqa: ARG002
+    def act(self, observation: Tensor, context: PolicyContext | None = None) -> Tensor:
         """Joint actions (B, action_size) float32 in [-1, 1] for observations (B, O).
 
         Raises:
@@ -195,9 +195,7 @@ def load_agent(folder: Path | str) -> TrainedAgent:
     return TrainedAgent(manifest, network.double().eval().requires_grad_(False))
 
 
-def _check_weights(
-    arrays: Mapping[str, Tensor], declared: Mapping[str, tuple[int, ...]]
-) -> None:
+def _check_weights(arrays: Mapping[str, Tensor], declared: Mapping[str, tuple[int, ...]]) -> None:
     if set(arrays) != set(declared):
         missing, unknown = sorted(set(declared) - set(arrays)), sorted(set(arrays) - set(declared))
         raise ShapeError(f"weights: missing {missing}, unknown {unknown}.")

@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
     app.command("train")(_train)
 
 
-def _train(  # noqa: PLR0913 - one parameter per option
+def _train(
     environment: Annotated[str, typer.Argument(metavar="ENV_ID", help="See `isac list`.")],
     method: Annotated[
         str, typer.Option(help="amortised (gradient of the score) or ppo (Stable-Baselines3).")
@@ -132,7 +132,7 @@ def _bar(*, quiet: bool) -> Progress:
     )
 
 
-def _print(out: Path, manifest: Any) -> None:  # noqa: ANN401 - a Manifest; imported lazily
+def _print(out: Path, manifest: Any) -> None:
     console, results = Console(), manifest.results
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     shown = {

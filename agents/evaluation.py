@@ -53,7 +53,7 @@ class FloorPolicy:
 
     name: str = "floor"
 
-    def act(self, observation: Tensor, context: PolicyContext) -> Tensor:  # noqa: ARG002
+    def act(self, observation: Tensor, context: PolicyContext) -> Tensor:
         """Encoded naive decision, (B, action_size)."""
         process = context.process
         decision = process.problem.floor(process.measured(context.state))

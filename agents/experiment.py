@@ -71,7 +71,7 @@ class TrainingRun:
             raise ScenarioError(f"held_out_episodes must be >= 2, got {self.held_out_episodes}.")
 
 
-def make_config(method: str, task: TrainingTask, changes: Mapping[str, Any]) -> Any:  # noqa: ANN401
+def make_config(method: str, task: TrainingTask, changes: Mapping[str, Any]) -> Any:
     """Hyper-parameters of a method for a task, with some changed.
 
     Raises:
@@ -119,7 +119,7 @@ def run(what: TrainingRun, *, progress: Progress | None = None) -> TrainedAgent:
 
 def _manifest(
     what: TrainingRun,
-    config: Any,  # noqa: ANN401
+    config: Any,
     network: PolicyNetwork,
     recorder: Recorder,
 ) -> Manifest:
@@ -148,11 +148,10 @@ def _judged(what: TrainingRun, agent: TrainedAgent) -> dict[str, Any]:
     """Manifest fields ``results`` and ``curve_references``."""
     task = what.task
     process, others = task.process, references(task.process)
-    validation = episode_seeds(task.environment, "validation", task.validation_episodes)
     held_out = episode_seeds(task.environment, "held-out", what.held_out_episodes)
     levels = {}
     for policy in others:
-        episodes = play(process, policy, validation)
+        episodes = play(process, policy, task.validation_seeds)
         values = episodes.objective if process.horizon == 1 else episodes.reward
         levels[policy.name] = float(values.mean())
     results = {policy.name: summary(process, policy, held_out) for policy in [agent, *others]}

@@ -51,10 +51,12 @@ class PolicyNetwork(nn.Module):
             nn.utils.skip_init(nn.Linear, inputs, outputs)
             for inputs, outputs in pairwise(architecture.sizes)
         )
-        for layer in self.layers:
-            is_last = layer is self.layers[-1]
-            nn.init.orthogonal_(layer.weight, 0.01 if is_last else 2**0.5, generator)
-            nn.init.zeros_(layer.bias)
+        last = f"layers.{len(self.layers) - 1}.weight"
+        for name, parameter in self.named_parameters():
+            if name.endswith("bias"):
+                nn.init.zeros_(parameter)
+            else:
+                nn.init.orthogonal_(parameter, 0.01 if name == last else 2**0.5, generator)
         self.activation = _ACTIVATIONS[architecture.activation]()
 
     def raw(self, observation: Tensor) -> Tensor:

@@ -36,7 +36,7 @@ class TrainingTask:
         seed: Seed of weights and instances, >= 0.
         num_envs: Lanes per update, >= 1; None keeps the method's own number.
         evaluations: Points of the validation curve, >= 1.
-        validation_episodes: Episodes per point, >= 1.
+        validation_episodes: Episodes per point, >= 1; None: 64, or more if they are short.
         stop_at: Stop early once the validation value reaches this.
     """
 
@@ -47,15 +47,14 @@ class TrainingTask:
     seed: int = 0
     num_envs: int | None = None
     evaluations: int = 20
-    validation_episodes: int = 1024
+    validation_episodes: int | None = None
     stop_at: float = math.inf
 
     def __post_init__(self) -> None:
-        for name in ("steps", "evaluations", "validation_episodes"):
-            if getattr(self, name) < 1:
-                raise ScenarioError(f"{name} must be >= 1, got {getattr(self, name)}.")
-        if self.num_envs is not None and self.num_envs < 1:
-            raise ScenarioError(f"num_envs must be >= 1, got {self.num_envs}.")
+        for name in ("steps", "evaluations", "validation_episodes", "num_envs"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ScenarioError(f"{name} must be >= 1, got {value}.")
         if self.seed < 0:
             raise ScenarioError(f"seed must be >= 0, got {self.seed}.")
 
@@ -68,6 +67,12 @@ class TrainingTask:
         """
         family = family_of(self.environment)
         return family.make_process(self.environment, self.scenario, self.settings)
+
+    @property
+    def validation_seeds(self) -> list[int]:
+        """Seeds of the validation episodes."""
+        count = self.validation_episodes or max(64, 4096 // self.process.horizon)
+        return episode_seeds(self.environment, "validation", count)
 
 
 def metric_name(process: Process) -> str:
@@ -82,7 +87,7 @@ class _Greedy:
     network: PolicyNetwork
     name: str = "training"
 
-    def act(self, observation: torch.Tensor, context: PolicyContext) -> torch.Tensor:  # noqa: ARG002
+    def act(self, observation: torch.Tensor, context: PolicyContext) -> torch.Tensor:
         return self.network(observation)
 
 
@@ -124,8 +129,7 @@ class Recorder:
         """Evaluate on the validation episodes; True if the target value has been reached."""
         self._spent = self.seconds
         process = self.task.process
-        seeds = episode_seeds(self.task.environment, "validation", self.task.validation_episodes)
-        episodes = play(process, _Greedy(network), seeds)
+        episodes = play(process, _Greedy(network), self.task.validation_seeds)
         values = episodes.objective if process.horizon == 1 else episodes.reward
         value = float(values.mean())
         if not self.curve or value > max(point.value for point in self.curve):

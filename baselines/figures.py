@@ -6,8 +6,10 @@ several disjoint batches of draws, whose spread gives the 95 % interval. A paper
 """
 
 import csv
+import itertools
 import math
 import os
+import re
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -36,6 +38,7 @@ __all__ = [
     "figure_style",
     "grade",
     "judge",
+    "judge_table",
     "label_panels",
     "save_figure",
     "write_csv",
@@ -103,6 +106,18 @@ class Estimate:
         quantile = float(stats.t.ppf(0.5 + _CONFIDENCE / 2, len(finite) - 1))
         return quantile * float(np.std(finite, ddof=1)) / math.sqrt(len(finite))
 
+    def is_above(self, bound: float) -> bool:
+        """True if the whole 95 % interval lies above ``bound``."""
+        return self.value - self.half_width > bound
+
+    def is_below(self, bound: float) -> bool:
+        """True if the whole 95 % interval lies below ``bound``."""
+        return self.value + self.half_width < bound
+
+    def __sub__(self, other: "Estimate") -> "Estimate":
+        """Paired difference: errors of common draws cancel."""
+        return combine(lambda a, b: a - b, self, other)
+
     def __str__(self) -> str:
         return f"{self.value:.4g} ± {self.half_width:.2g}"
 
@@ -129,7 +144,7 @@ def estimate(
         return float(statistic(kept)) if len(kept) else math.nan
 
     edges = np.linspace(0, len(values), num_batches + 1).astype(int)
-    parts = [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    parts = [slice(a, b) for a, b in itertools.pairwise(edges)]
     return Estimate(of(slice(None)), tuple(of(part) for part in parts))
 
 
@@ -191,10 +206,16 @@ class Check:
     unit: str = ""
 
     @property
+    def excess(self) -> float:
+        """Deviation beyond tolerance and interval; ``inf`` if either number is unknown."""
+        allowed = self.tolerance + self.measured.half_width
+        excess = abs(self.measured.value - self.expected) - allowed
+        return math.inf if math.isnan(excess) else excess
+
+    @property
     def holds(self) -> bool:
         """True if expected ± tolerance meets the 95 % interval (False if that is unknown)."""
-        distance = abs(self.measured.value - self.expected)
-        return distance <= self.tolerance + self.measured.half_width
+        return self.excess <= 0
 
 
 @dataclass(frozen=True)
@@ -228,7 +249,7 @@ def grade(parts: Sequence[bool]) -> Grade:
 
 
 def judge(
-    id: str,  # noqa: A002 - the field's name
+    id: str,
     claim: str,
     *,
     source: str,
@@ -249,6 +270,26 @@ def judge(
         verdict=verdict,
         expected="; ".join([*wanted, expected_verdict]),
         holds=verdict == expected_verdict and all(c.holds for c in checks),
+    )
+
+
+def judge_table(id: str, claim: str, *, source: str, checks: Sequence[Check]) -> Verdict:
+    """Verdict of many numbers at once: how many agree, and the one that deviates most.
+
+    Raises:
+        ValueError: ``checks`` is empty.
+    """
+    good = sum(c.holds for c in checks)
+    worst = max(checks, key=lambda c: c.excess)
+    note = f"{good} of {len(checks)} numbers agree; least agreement: {worst.name} {worst.measured}"
+    return Verdict(
+        id=id,
+        claim=claim,
+        source=source,
+        measured=f"{note} {worst.unit}".strip(),
+        verdict=grade([c.holds for c in checks]),
+        expected=f"{worst.expected:g} ± {worst.tolerance:.2g} {worst.unit}; all numbers agree",
+        holds=good == len(checks),
     )
 
 
@@ -292,7 +333,11 @@ def figure_style() -> Iterator[None]:
 def save_figure(figure: Figure, path: Path, *, caption: str) -> None:
     """PNG with the caption below the panels, replaced as a whole."""
     width = int(_CAPTION_WIDTH * figure.get_figwidth())
-    figure.text(0.01, -0.02, textwrap.fill(caption, width), va="top", fontsize=7.5, color="#333333")
+    text = re.sub(
+        r"(?<=\d) (?=(dB|dBm|dBsm|m|%)\b)|(?<=[=<>]) (?=[-\d])", "\N{NO-BREAK SPACE}", caption
+    )
+    text = re.sub(r"-(?=\d)", "\N{MINUS SIGN}", text)
+    figure.text(0.01, -0.02, textwrap.fill(text, width), va="top", fontsize=7.5, color="#333333")
     with _whole_file(path) as partial:
         figure.savefig(partial, format="png", bbox_inches="tight", metadata={"Software": None})
 

@@ -70,12 +70,12 @@ class Side:
     Attributes:
         label: What runs, e.g. ``"CVXPY LP bisection, CLARABEL, DPP"``.
         run: Timed function of the prepared context; its result goes to the check.
-        units: Units of work in one run (instances, steps), >= 1; or a function of the context.
+        units: Units of work in one run (instances, steps), > 0; or a function of the context.
     """
 
     label: str
     run: Callable[[Any], Any]
-    units: int | Callable[[Any], int] = 1
+    units: float | Callable[[Any], float] = 1
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,7 +32,12 @@ def register_environments() -> None:
 
 def register_parallel_environments() -> None:
     """Register all multi-agent ids with PettingZoo's parallel registry; needs ``pettingzoo``."""
-    from pettingzoo.env_registry import registration
+    try:
+        from pettingzoo.env_registry import registration
+    except ImportError as err:
+        raise ImportError(
+            'multi-agent environments need PettingZoo: pip install "isac_gym[marl]"'
+        ) from err
 
     for family in families().values():
         for entry in family.environments:

@@ -34,7 +34,15 @@ from leaderboard.tasks import (
     make_process,
 )
 
-__all__ = ["FloorPolicy", "Measurement", "evaluate_decisions", "evaluate_policy", "measure", "play"]
+__all__ = [
+    "FloorPolicy",
+    "Measurement",
+    "evaluate_decisions",
+    "evaluate_policy",
+    "measure",
+    "play",
+    "policy_decisions",
+]
 
 FloatArray = NDArray[np.float64]
 Progress = Callable[[int, int], None]
@@ -205,6 +213,27 @@ def evaluate_policy(
         timing=Timing(seconds_per_decision=seconds, batch_size=count, source="measured by us"),
         decisions_sha256=agent_sha256,
     )
+
+
+def policy_decisions(task: Task, policy: Policy) -> TensorRecord:
+    """Decisions of a policy for a static task's instances, batch size ``task.instances.count``.
+
+    The one-step environment draws the same instances as the stored set, to rounding; the decisions
+    are then scored on the stored ones.
+
+    Raises:
+        TaskError: The task is dynamic.
+        ShapeError: The policy's actions have the wrong shape or are not finite.
+    """
+    if task.kind != "static":
+        raise TaskError(f"{task.id}: a dynamic task is played; see evaluate_policy.")
+    process = make_process(task)
+    with torch.no_grad():
+        state = process.initial(Streams.from_seeds(task.seeds()))
+        is_reset = torch.ones(task.instances.count, dtype=torch.bool)
+        action = policy.act(process.observe(state), PolicyContext(process, state, is_reset))
+        shape = (task.instances.count, process.action_size)
+        return process.decode(state, _checked(action, shape, 1))
 
 
 def play(

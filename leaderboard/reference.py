@@ -1,26 +1,40 @@
-"""Reference values: computed with our baselines, stored next to the task, checked by recomputing.
+"""What our own baselines and agents give: the reference values of tasks, and rows for the board.
 
-Only this module and ``cli`` may import ``baselines`` and ``agents``: the judge reads the stored values
-and cannot see who made them.
+Only this module and ``cli`` may import ``baselines`` and ``agents``: the judge reads the stored
+reference values and cannot see who made them.
 """
 
 import json
+import platform
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal
 
 import numpy as np
 import safetensors.torch
 import torch
 from numpy.typing import NDArray
 
+import agents
+from agents.artifact import TrainedAgent, load_agent
 from baselines.front import solve
 from baselines.policy import SolverPolicy
-from baselines.registry import make_solver
-from isac_gym.core import Policy, Solver, Streams, TensorRecord
+from baselines.registry import make_solver, solvers
+from isac_gym.core import Solver, Streams, TensorRecord
+from isac_gym.core.family import load_object
 from leaderboard.arrays import content_digest, file_digest, pack, write_bytes
-from leaderboard.evaluate import FloorPolicy, measure, play
-from leaderboard.results import Timing
+from leaderboard.evaluate import (
+    FloorPolicy,
+    Progress,
+    evaluate_decisions,
+    evaluate_policy,
+    measure,
+    play,
+    policy_decisions,
+)
+from leaderboard.results import Method, Result, Timing, Training
 from leaderboard.submission import software_versions
 from leaderboard.tasks import (
     DATA,
@@ -33,48 +47,37 @@ from leaderboard.tasks import (
     load_references,
     load_task,
     make_problem,
+    make_process,
     seeds_digest,
     tasks,
 )
 
 __all__ = [
-    "Solved",
+    "Run",
     "check_references",
     "compute_references",
     "freeze",
-    "solve_static",
-    "solver_policy",
+    "jobs_of",
+    "run_agent",
+    "run_job",
+    "run_solver",
 ]
 
 FloatArray = NDArray[np.float64]
+_PRETRAINED = Path(agents.__file__).parent / "pretrained"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Solved:
-    """A solver's answer to a static task.
+class Run:
+    """A contestant of ours on one task.
 
     Attributes:
-        decision: Decisions for the first B instances.
-        timing: Time per decision, measured here.
+        result: Its score.
+        decision: Its decisions, on static tasks.
     """
 
-    decision: TensorRecord
-    timing: Timing
-
-
-def solve_static(task: Task, solver: str | Solver, instance: TensorRecord) -> Solved:
-    """Solve a static task's instances (batch size B) with one of our solvers."""
-    solution = solve(make_problem(task), instance, solver)
-    seconds = max(solution.seconds / instance.batch_size, 1e-12)
-    timing = Timing(
-        seconds_per_decision=seconds, batch_size=instance.batch_size, source="measured by us"
-    )
-    return Solved(decision=solution.decision, timing=timing)
-
-
-def solver_policy(task: Task, name: str, *, margin_db: float = 0.0) -> Policy:
-    """A solver that plans every slot of a dynamic task with the measured instance."""
-    return cast(Policy, SolverPolicy(make_solver(task.problem, name), margin_db=margin_db))
+    result: Result
+    decision: TensorRecord | None = None
 
 
 def compute_references(
@@ -106,7 +109,7 @@ def _static_values(task: Task, instance: TensorRecord) -> dict[str, FloatArray]:
     values = {"floor": measure(task, instance, problem.floor(instance)).objective}
     for reference in task.references:
         if reference.role == "paper":
-            decision = solve_static(task, reference.method, instance).decision
+            decision = solve(make_problem(task), instance, reference.method).decision
             values["paper"] = measure(task, instance, decision).objective
     values["bound"] = _static_bound(task, task.reference("bound"), instance, values["floor"])
     return values
@@ -136,7 +139,8 @@ def _dynamic_values(task: Task) -> dict[str, FloatArray]:
     values = {"floor": play(task, FloorPolicy()).objective}
     for reference in task.references:
         if reference.role == "paper":
-            values["paper"] = play(task, solver_policy(task, reference.method)).objective
+            policy = SolverPolicy(make_solver(task.problem, reference.method))
+            values["paper"] = play(task, policy).objective
     values["bound"] = _constant_bound(task.reference("bound"), values["floor"])
     return values
 
@@ -165,7 +169,7 @@ def check_references(task: Task, *, data: Path = DATA) -> dict[str, float]:
 
 
 def freeze(path: Path, *, data: Path = DATA) -> Task:
-    """Fill in a draft task: draw its instances, compute its references, store both and their digests.
+    """Fill in a draft: draw its instances, compute its references, store both and the digests.
 
     Args:
         path: Task file whose digests are empty; rewritten in place.
@@ -222,3 +226,126 @@ def _store(data: Path, kind: str, task_id: str, arrays: dict[str, torch.Tensor])
     path = data / kind / f"{task_id}.safetensors"
     write_bytes(path, safetensors.torch.save(arrays))
     return file_digest(path)
+
+
+def run_solver(
+    task: Task,
+    solver: Solver,
+    *,
+    margin_db: float = 0.0,
+    knowledge: str = "measured",
+    limit: int | None = None,
+    progress: Progress | None = None,
+) -> Run:
+    """Score one of our solvers.
+
+    Args:
+        task: A static task, whose instances are solved, or a dynamic one, planned slot by slot.
+        solver: The solver.
+        margin_db: Constraints are tightened by this much before solving.
+        knowledge: ``measured``, or ``truth`` for a genie; dynamic tasks only.
+        limit: Solve only the first instances of a static task: a partial result, not ranked.
+        progress: Called with (slots done, horizon).
+    """
+    if task.kind == "dynamic":
+        policy = SolverPolicy(solver, margin_db=margin_db, knowledge=knowledge)
+        kind = "genie" if knowledge == "truth" else "classical"
+        method = _method(policy.name, solver.summary, kind=kind)
+        return Run(result=evaluate_policy(task, policy, method=method, progress=progress))
+    problem, instance = make_problem(task), load_instances(task)[:limit]
+    solution = solve(problem, problem.tighten(instance, margin_db), solver)
+    name = solver.name + (f" {margin_db:+g} dB" if margin_db else "")
+    result = evaluate_decisions(
+        task,
+        solution.decision,
+        method=_method(name, solver.summary),
+        timing=_timing(solution.seconds, instance.batch_size),
+    )
+    return Run(result=result, decision=solution.decision)
+
+
+def run_agent(task: Task, agent: TrainedAgent, *, progress: Progress | None = None) -> Run:
+    """Score a trained agent, on a static task through the one-step environment."""
+    method, digest = _agent_method(agent), agent.manifest.weights_sha256
+    if task.kind == "dynamic":
+        return Run(
+            result=evaluate_policy(
+                task, agent, method=method, progress=progress, agent_sha256=digest
+            )
+        )
+    policy_decisions(task, agent)  # warm up
+    start = time.perf_counter()
+    decision = policy_decisions(task, agent)
+    timing = _timing(time.perf_counter() - start, task.instances.count)
+    result = evaluate_decisions(task, decision, method=method, timing=timing)
+    return Run(result=result, decision=decision)
+
+
+def jobs_of(task: Task) -> Iterator[dict[str, Any]]:
+    """What ``isac demo`` runs on a task, see ``data/demo/<problem>.json``; for :func:`run_job`."""
+    path = DATA / "demo" / f"{task.problem}.json"
+    chosen: Mapping[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+    if task.kind == "static":
+        limits = chosen.get("static_limits", {})
+        for name in solvers(task.problem):
+            yield {"solver": name, "limit": limits.get(name)}
+    else:
+        yield from chosen.get("dynamic", ())
+    for folder in sorted(p.parent for p in _PRETRAINED.rglob("manifest.json")):
+        manifest = load_agent(folder).manifest
+        fits = manifest.architecture.sizes[0] == make_process(task).observation_size
+        if manifest.environment == task.environment and fits:
+            yield {"agent": str(folder)}
+
+
+def run_job(task: Task, job: Mapping[str, Any], *, progress: Progress | None = None) -> Run:
+    """Run one entry of :func:`jobs_of`: a ``solver``, a ``policy`` of ours, or an ``agent``."""
+    options = dict(job)
+    if "agent" in options:
+        return run_agent(task, load_agent(options["agent"]), progress=progress)
+    if "policy" in options:
+        policy = load_object(options.pop("policy"))(**options)
+        method = _method(policy.name, (type(policy).__doc__ or "").partition("\n")[0])
+        return Run(result=evaluate_policy(task, policy, method=method, progress=progress))
+    solver = make_solver(task.problem, options.pop("solver"))
+    return run_solver(task, solver, progress=progress, **options)
+
+
+def _timing(seconds: float, batch_size: int) -> Timing:
+    each = max(seconds / batch_size, 1e-12)
+    return Timing(seconds_per_decision=each, batch_size=batch_size, source="measured by us")
+
+
+def _method(
+    name: str, summary: str, *, kind: Literal["classical", "genie"] = "classical"
+) -> Method:
+    text = summary[:1].upper() + summary[1:]
+    return Method(
+        name=name,
+        kind=kind,
+        summary=text if text.endswith(".") or not text else f"{text}.",
+        licence="MIT",
+        contact="the isac_gym developers",
+        versions=software_versions(),
+        hardware=f"{platform.machine()} CPU, {torch.get_num_threads()} thread(s)",
+    )
+
+
+def _agent_method(agent: TrainedAgent) -> Method:
+    m = agent.manifest
+    sizes = " x ".join(map(str, m.architecture.sizes))
+    return Method(
+        name=m.name,
+        kind="rl" if m.method == "ppo" else "learned",
+        summary=f"Trained with {m.method}; network {sizes}.",
+        training=Training(
+            data=f"{m.environment}, scenario {m.scenario_digest[:16]}.",
+            budget=f"{m.steps} steps, {m.seconds:.0f} s.",
+        ),
+        seeds_tried=[m.seed],
+        seed_reported=m.seed,
+        parameters=sum(t.numel() for t in agent.network.parameters()),
+        licence="MIT",
+        contact="the isac_gym developers",
+        versions=m.versions,
+    )

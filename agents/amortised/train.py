@@ -19,7 +19,7 @@ from isac_gym.core.errors import ScenarioError
 from isac_gym.core.process import Process
 from isac_gym.core.random import Streams, lane_seeds
 
-__all__ = ["AmortisedConfig", "train"]
+__all__ = ["AmortisedConfig", "gradient_steps", "make_network", "train"]
 
 _BETAS = (0.9, 0.99)
 
@@ -82,30 +82,46 @@ def train(
         The network and the record of the run. Ctrl-C ends the run early and marks the record.
     """
     config = config or AmortisedConfig.default_for(task.process)
-    process, batch = task.process, task.num_envs or config.num_envs
-    sizes = (process.observation_size, *config.hidden, process.action_size)
-    architecture = Architecture(sizes=sizes, activation=config.activation, output="tanh")
-    network = PolicyNetwork(architecture, seed=task.seed)
-    optimiser = torch.optim.Adam(network.parameters(), lr=config.learning_rate, betas=_BETAS)
-    per_update = batch if process.horizon == 1 else batch * config.window
-    updates = math.ceil(task.steps / per_update)
+    network = make_network(task, config)
     recorder = Recorder(task, progress)
     recorder.record(0, network)
-    losses = (_one_step if process.horizon == 1 else _windows)(network, task, config, batch)
     try:
-        for update in range(1, updates + 1):
-            for group in optimiser.param_groups:
-                group["lr"] = config.learning_rate * _schedule(update, updates, config.warm_up)
-            optimiser.zero_grad()
-            next(losses).backward()
-            torch.nn.utils.clip_grad_norm_(network.parameters(), config.max_gradient)
-            optimiser.step()
-            done = update * per_update
-            if recorder.is_due(done) and recorder.record(done, network):
+        for steps in gradient_steps(network, task, config):
+            if recorder.is_due(steps) and recorder.record(steps, network):
                 break
     except KeyboardInterrupt:
         recorder.interrupted = True
     return recorder.best(network), recorder
+
+
+def make_network(task: TrainingTask, config: AmortisedConfig) -> PolicyNetwork:
+    """Untrained network of the right sizes, initialised from the task's seed."""
+    sizes = (task.process.observation_size, *config.hidden, task.process.action_size)
+    architecture = Architecture(sizes=sizes, activation=config.activation, output="tanh")
+    return PolicyNetwork(architecture, seed=task.seed)
+
+
+def gradient_steps(
+    network: PolicyNetwork, task: TrainingTask, config: AmortisedConfig
+) -> Iterator[int]:
+    """Train ``network`` in place, one gradient step per item, until the task's steps are spent.
+
+    Yields:
+        Environment steps spent so far.
+    """
+    one_step, lanes = task.process.horizon == 1, task.num_envs or config.num_envs
+    per_update = lanes if one_step else lanes * config.window
+    updates = math.ceil(task.steps / per_update)
+    optimiser = torch.optim.Adam(network.parameters(), lr=config.learning_rate, betas=_BETAS)
+    losses = (_one_step if one_step else _windows)(network, task, config, lanes)
+    for update in range(1, updates + 1):
+        for group in optimiser.param_groups:
+            group["lr"] = config.learning_rate * _schedule(update, updates, config.warm_up)
+        optimiser.zero_grad()
+        next(losses).backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), config.max_gradient)
+        optimiser.step()
+        yield update * per_update
 
 
 def _schedule(update: int, updates: int, warm_up: int) -> float:
@@ -113,11 +129,11 @@ def _schedule(update: int, updates: int, warm_up: int) -> float:
 
 
 def _one_step(
-    network: PolicyNetwork, task: TrainingTask, config: AmortisedConfig, batch: int
+    network: PolicyNetwork, task: TrainingTask, config: AmortisedConfig, lanes: int
 ) -> Iterator[Tensor]:
     """Losses of minibatches of fresh instances, each pool of them used ``reuse`` times."""
     process = task.process
-    pool_size = max(config.pool_size, batch)
+    pool_size = max(config.pool_size, lanes)
     streams = _training_streams(task, pool_size)
     generator = torch.Generator().manual_seed(task.seed)
     while True:
@@ -125,24 +141,24 @@ def _one_step(
         observation = process.observe(pool)
         for _ in range(config.reuse):
             order = torch.randperm(pool_size, generator=generator)
-            for rows in order[: pool_size - pool_size % batch].split(batch):
+            for rows in order[: pool_size - pool_size % lanes].split(lanes):
                 action = network(observation[rows])
                 yield -_score(process, pool[rows], action, config.violation_weight)
         streams = streams.next_episode()
 
 
-def _score(process: Process, state: Any, action: Tensor, violation_weight: float) -> Tensor:  # noqa: ANN401
+def _score(process: Process, state: Any, action: Tensor, violation_weight: float) -> Tensor:
     decision = process.decode(state, action)
     metrics = process.problem.metrics(process.truth(state), decision)
     return (metrics.objective - violation_weight * metrics.violation).mean()
 
 
 def _windows(
-    network: PolicyNetwork, task: TrainingTask, config: AmortisedConfig, batch: int
+    network: PolicyNetwork, task: TrainingTask, config: AmortisedConfig, lanes: int
 ) -> Iterator[Tensor]:
     """Losses of consecutive windows of episodes that the network itself plays."""
     process = task.process
-    streams = _training_streams(task, batch)
+    streams = _training_streams(task, lanes)
     while True:
         state: Any = process.initial(streams).to(dtype=torch.float32)
         for first in range(0, process.horizon, config.window):

@@ -36,7 +36,8 @@ class PpoConfig:
         rollout: Slots per lane and update.
         batch_size: Minibatch size.
         epochs: Passes over a rollout.
-        learning_rate: First rate; it falls linearly to 0.
+        learning_rate: First rate.
+        is_annealed: Let the rate fall linearly to 0.
         gamma: Discount.
         gae_lambda: Bias-variance parameter of the advantage.
         clip: Clip range of the ratio.
@@ -50,10 +51,11 @@ class PpoConfig:
     batch_size: int = 512
     epochs: int = 6
     learning_rate: float = 1e-3
+    is_annealed: bool = True
     gamma: float = 0.9
     gae_lambda: float = 0.9
     clip: float = 0.2
-    log_std: float = -1.0
+    log_std: float = -2.0
 
     def __post_init__(self) -> None:
         for name in ("num_envs", "rollout", "batch_size", "epochs"):
@@ -119,7 +121,7 @@ def train(
         return recorder.best(export_actor(cast(ActorCriticPolicy, model.policy))), recorder
 
 
-def make_ppo(task: TrainingTask, config: PpoConfig, *, env: Any = None) -> PPO:  # noqa: ANN401
+def make_ppo(task: TrainingTask, config: PpoConfig, *, env: Any = None) -> PPO:
     """SB3 model of a configuration, on ``IsacVecEnv`` unless another vector env is given."""
     num_envs = task.num_envs or config.num_envs
     if env is None:
@@ -134,7 +136,7 @@ def make_ppo(task: TrainingTask, config: PpoConfig, *, env: Any = None) -> PPO: 
     return PPO(
         "MlpPolicy",
         env,
-        learning_rate=lambda left: config.learning_rate * left,
+        learning_rate=lambda left: config.learning_rate * (left if config.is_annealed else 1),
         n_steps=config.rollout,
         batch_size=min(config.batch_size, config.rollout * num_envs),
         n_epochs=config.epochs,

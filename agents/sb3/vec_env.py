@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
+from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
 
@@ -149,12 +150,10 @@ class IsacVecEnv(VecEnv):
         return [result] * self.num_envs
 
     def env_is_wrapped(
-        self,
-        wrapper_class: type[gymnasium.Wrapper],
-        indices: VecEnvIndices = None,
+        self, wrapper_class: type[gymnasium.Wrapper], indices: VecEnvIndices = None
     ) -> list[bool]:
-        """False for every lane: single-environment wrappers cannot be inside a batch."""
-        return [False] * len(self._lanes(indices))
+        """True for ``Monitor`` only: the lanes keep its episode statistics themselves."""
+        return [issubclass(Monitor, wrapper_class)] * len(self._lanes(indices))
 
     def _infos(self) -> list[dict[str, Any]]:
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]

@@ -14,17 +14,17 @@ in ``baselines.convex.power_control``, where its dependence on units can be stud
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, cast
+from typing import ClassVar, NamedTuple, cast
 
 import torch
 from torch import Tensor
 
 from baselines.interior_point import Expansion, minimise
-from baselines.power_control.outcome import history, limits, outcome, with_interior
-from isac_gym.core.loops import iterate
+from baselines.iteration import iterate_shrinking
+from baselines.power_control.outcome import limits, outcome, with_interior
 from isac_gym.core.problem import Problem
 from isac_gym.core.records import TensorRecord
-from isac_gym.core.solution import Budget, Solution, Solver
+from isac_gym.core.solution import Budget, Solution, Solver, Trace
 from isac_gym.core.units import linear_to_db
 from isac_gym.physics.interference import sinr
 from isac_gym.problems.power_control.model import (
@@ -36,62 +36,57 @@ from isac_gym.problems.power_control.model import (
 __all__ = ["Sca"]
 
 _NEWTON_STEPS = 60
-_INNER_TOLERANCE = 1e-3  # of the outer one
+_INNER_TOLERANCE = 0.1  # of the outer one, met with a Newton step to spare
 _PULL = 0.05  # how far an iterate is moved inside before the next convex problem
+_ROOM = 0.1  # distance of the first level from its constraints
+_BARRIER = 0.1  # first barrier parameter
 
 
-class _Surrogate:
+class _Surrogate(NamedTuple):
     """The convex problem at (x^k, t^k) in relative powers xi = x / x^k and the level v = t / t^k.
 
     Rows: v - 2 sqrt(x_i / s_i) + (F x + n)_i / y_i <= 0, thresholds, caps, xi > 0; all but the
-    square root is linear: c = matrix (xi, v) + offset - root sqrt(xi).
+    square root is linear: c = matrix (xi, v) + offset - root sqrt(xi), and f = -v.
     """
 
+    matrix: Tensor  # (B, 4I, I + 1)
+    offset: Tensor  # (B, 4I)
+    root: Tensor  # (B, I)
+    gradient: Tensor  # (B, I + 1)
+
     is_convex = True
-
-    def __init__(self, network: NormalisedNetwork, x: Tensor, level: Tensor) -> None:
-        """Build the rows at x (B, I) with level t^k (B,)."""
-        total = x / sinr(x, network.coupling, network.noise)  # y^k = F x + n
-        eye = torch.eye(x.shape[1], dtype=x.dtype, device=x.device).expand(x.shape[0], -1, -1)
-        sensing = network.coupling * x[:, None, :] / total[:, :, None]
-        comm = network.comm_coupling * x[:, None, :] / x[:, :, None] - eye
-        zero = torch.zeros_like(x)
-        matrix = torch.cat([sensing, comm, eye, -eye], 1)
-        column = torch.cat([torch.ones_like(x), zero, zero, zero], 1)
-        self.matrix = torch.cat([matrix, column[:, :, None]], 2)  # (B, 4I, I + 1)
-        self.offset = torch.cat([network.noise / total, network.comm_noise / x, -1 / x, zero], 1)
-        self.root = 2 * (x / (level[:, None] * total)).sqrt()
-
-    def values(self, point: Tensor) -> tuple[Tensor, Tensor]:
-        """See :class:`baselines.interior_point.Programme`."""
-        count = self.root.shape[1]
-        linear = (self.matrix * point[:, None, :]).sum(-1) + self.offset
-        bent = linear[:, :count] - self.root * point[:, :count].sqrt()
-        return -point[:, -1], torch.cat([bent, linear[:, count:]], 1)
 
     def expand(self, point: Tensor) -> Expansion:
         """See :class:`baselines.interior_point.Programme`."""
         count = self.root.shape[1]
-        value, constraint = self.values(point)
-        gradient = torch.zeros_like(point)
-        gradient[:, -1] = -1
+        bent = self.root * point[:, :count].sqrt()
+        constraint = (self.matrix @ point[:, :, None])[:, :, 0] + self.offset
+        constraint[:, :count] -= bent
         jacobian = self.matrix.clone()
-        diagonal = jacobian.diagonal(dim1=-2, dim2=-1)[:, :count]
-        diagonal -= self.root / (2 * point[:, :count].sqrt())
-        return Expansion(value, gradient, constraint, jacobian)
+        jacobian.diagonal(dim1=-2, dim2=-1)[:, :count] -= bent / (2 * point[:, :count])
+        return Expansion(self.gradient, constraint, jacobian)
 
     def hessian(self, point: Tensor, multiplier: Tensor) -> Tensor:
         """See :class:`baselines.interior_point.Programme`."""
         count = self.root.shape[1]
         bend = multiplier[:, :count] * self.root * point[:, :count].pow(-1.5) / 4
-        return torch.diag_embed(torch.cat([bend, torch.zeros_like(bend[:, :1])], 1))
+        return torch.diag_embed(torch.nn.functional.pad(bend, (0, 1)))
 
-    def start(self, relative: Tensor) -> Tensor:
-        """Strictly feasible point for relative powers (B, I) strictly inside thresholds and box."""
-        level = torch.zeros_like(relative[:, :1])
-        constraint = self.values(torch.cat([relative, level], 1))[1]
-        height = -constraint[:, : relative.shape[1]].amax(-1, keepdim=True) - 0.1
-        return torch.cat([relative, height], 1)
+
+def _surrogate(network: NormalisedNetwork, x: Tensor, level: Tensor) -> _Surrogate:
+    """The convex problem at x (B, I) with level t^k (B,)."""
+    total = x / sinr(x, network.coupling, network.noise)  # y^k = F x + n
+    eye = torch.eye(x.shape[1], dtype=x.dtype, device=x.device).expand(x.shape[0], -1, -1)
+    sensing = network.coupling * x[:, None, :] / total[:, :, None]
+    comm = network.comm_coupling * x[:, None, :] / x[:, :, None] - eye
+    zero, one = torch.zeros_like(x), torch.ones_like(x)
+    column = torch.cat([one, zero, zero, zero], 1)[:, :, None]
+    return _Surrogate(
+        matrix=torch.cat([torch.cat([sensing, comm, eye, -eye], 1), column], 2),
+        offset=torch.cat([network.noise / total, network.comm_noise / x, -1 / x, zero], 1),
+        root=2 * (x / (level[:, None] * total)).sqrt(),
+        gradient=torch.cat([zero, -one[:, :1]], 1),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,37 +123,55 @@ class Sca(Solver):
         first = torch.ones_like(inside)
         if start is not None:
             first = cast(PowerControlDecision, start).power.clamp_min(1e-6)
-        levels: list[Tensor] = []
+        level = sinr(first, network.coupling, network.noise).amin(-1)
+        trace = torch.zeros(*level.shape, count, dtype=level.dtype, device=level.device)
 
-        def step(x: Tensor, level: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
-            better = _advance(network, x, level, inside, tolerance)
-            new = sinr(better, network.coupling, network.noise).amin(-1)
-            is_worse = (new < level) & bool(levels)  # by rounding only
+        def step(
+            data: _Data, x: Tensor, level: Tensor, trace: Tensor, done: Tensor
+        ) -> tuple[tuple[Tensor, ...], Tensor]:
+            better = _advance(data, x, level, tolerance * _INNER_TOLERANCE)
+            new = sinr(better, data.coupling, data.noise).amin(-1)
+            is_worse = (new < level) & (done > 0)  # by rounding only
             better = torch.where(is_worse[:, None], x, better)
             new = torch.where(is_worse, level, new)
-            levels.append(linear_to_db(new))
-            return (better, new), (new / level - 1).abs()
+            column = torch.arange(count, device=x.device) >= done[:, None]
+            trace = torch.where(column, new[:, None], trace)
+            return (better, new, trace, done + 1), (new / level - 1).abs()
 
-        level = sinr(first, network.coupling, network.noise).amin(-1)
-        (power, _), status, used = iterate(
-            step, (first, level), iterations=count, tolerance=tolerance
+        (power, _, trace, used), status, _ = iterate_shrinking(
+            step,
+            _Data(*network, inside),
+            (first, level, trace, torch.zeros_like(level, dtype=torch.int64)),
+            iterations=count,
+            tolerance=tolerance,
         )
-        trace = history(levels, used)
+        trace = Trace(objective=linear_to_db(trace[:, : int(used.max())]), length=used)
         return outcome(original, power, status=status, iterations=used, trace=trace)
 
 
-def _advance(
-    network: NormalisedNetwork, x: Tensor, level: Tensor, inside: Tensor, tolerance: float
-) -> Tensor:
+class _Data(NamedTuple):
+    """The network (strictly feasible) and a point inside its thresholds and box, (B, I)."""
+
+    coupling: Tensor
+    noise: Tensor
+    comm_coupling: Tensor
+    comm_noise: Tensor
+    inside: Tensor
+
+
+def _advance(data: _Data, x: Tensor, level: Tensor, tolerance: float) -> Tensor:
     """Powers (B, I) that solve the convex problem at x (B, I) with level t^k (B,)."""
-    surrogate = _Surrogate(network, x, level)
-    needed = (network.comm_coupling * x[:, None, :]).sum(-1) + network.comm_noise
-    is_kept = (needed <= x * (1 + 1e-12)).all(-1, keepdim=True)  # else begin at the safe point
-    begin = torch.where(is_kept, torch.lerp(x, inside, _PULL), inside)
+    programme = _surrogate(NormalisedNetwork(*data[:4]), x, level)
+    needed = (data.comm_coupling @ x[:, :, None])[:, :, 0] + data.comm_noise
+    is_kept = (needed <= x * (1 + 1e-9)).all(-1, keepdim=True)  # else begin at the safe point
+    begin = torch.where(is_kept, torch.lerp(x, data.inside, _PULL), data.inside) / x
+    flat = programme.expand(torch.nn.functional.pad(begin, (0, 1))).constraint  # at v = 0
+    height = -flat[:, : x.shape[1]].amax(-1, keepdim=True) - _ROOM
     best = minimise(
-        surrogate,
-        surrogate.start(begin / x),
+        programme,
+        torch.cat([begin, height], 1),
         iterations=_NEWTON_STEPS,
-        tolerance=tolerance * _INNER_TOLERANCE,
+        tolerance=tolerance,
+        barrier=_BARRIER,
     )
-    return (best.point[:, :-1] * x).clamp_max(1)
+    return (best.point[:, :-1] * x).clamp(0, 1)

@@ -30,7 +30,10 @@ class PolicyContext:
 class Policy(Protocol):
     """Anything with ``name`` and ``act``."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Short name for tables."""
+        ...
 
     def act(self, observation: Tensor, context: PolicyContext) -> Tensor:
         """Joint actions (B, action_size) in [-1, 1] for observations (B, O) float32."""

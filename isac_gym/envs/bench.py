@@ -4,6 +4,7 @@ For every family, its first environment with more than one slot is measured. Wha
 is the same: equal seeds and actions, whole episodes, restarts included.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -22,25 +23,23 @@ __all__ = ["rows"]
 
 _SYNC_LANES = 16
 _TARGETS = {1: 1.0, 64: 12.0, 1024: 50.0, 16384: 50.0}  # lanes -> ratio to SyncVectorEnv(16)
-_REPLAY_STEPS = 25
+_REPLAY_STEPS = 16
 _TOLERANCE = {"float64": 1e-6, "float32": 1e-2}  # largest difference of rewards in a replay
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class _Stage:
-    """The two vector environments of a row and the actions they play.
-
-    Attributes:
-        ours: Measured environment.
-        theirs: What it is compared with.
-        our_actions: (steps, lanes, action size) float32.
-        their_actions: Likewise; the lanes both have play the same actions.
-    """
+    """Both vector environments of a row and the actions (steps, lanes, action size) they play."""
 
     ours: Any
     theirs: Any
-    our_actions: NDArray[np.float32]
-    their_actions: NDArray[np.float32]
+    actions: NDArray[np.float32]
+    steps: int
+
+    def play(self, environment: Any, steps: int) -> NDArray[np.float64]:
+        """Rewards (steps, lanes) of the first actions, each lane the same on both sides."""
+        actions = self.actions[:steps, : environment.num_envs]
+        return np.stack([environment.step(action)[1] for action in actions])
 
 
 def rows() -> list[BenchRow]:
@@ -92,32 +91,16 @@ def _row(
 ) -> BenchRow:
     def prepare(quick: bool) -> _Stage:
         mine, other = ours[1](), theirs[1]()
-        lanes = max(mine.num_envs, other.num_envs)
-        steps = max(4, (4096 if quick else 65536) // lanes)
-        size = mine.single_action_space.shape[0]
-        draws = np.random.default_rng(0).uniform(-1, 1, (min(steps, 100), lanes, size))
-        actions = draws.astype(np.float32)
+        lanes, size = max(mine.num_envs, other.num_envs), mine.single_action_space.shape[0]
+        draws = np.random.default_rng(0).uniform(-1, 1, (_REPLAY_STEPS, lanes, size))
         for environment in (mine, other):
             environment.reset(seed=0)
-        return _Stage(
-            ours=mine,
-            theirs=other,
-            our_actions=actions[:, : mine.num_envs],
-            their_actions=actions[:, : other.num_envs],
-        )
+        return _Stage(mine, other, draws.astype(np.float32), steps=4 if quick else _REPLAY_STEPS)
 
     return BenchRow(
         name=name,
-        ours=Side(
-            label=ours[0],
-            run=lambda stage: _play(stage.ours, stage.our_actions),
-            units=lambda stage: stage.our_actions[..., 0].size,
-        ),
-        theirs=Side(
-            label=theirs[0],
-            run=lambda stage: _play(stage.theirs, stage.their_actions),
-            units=lambda stage: stage.their_actions[..., 0].size,
-        ),
+        ours=_side(ours[0], lambda stage: stage.ours),
+        theirs=_side(theirs[0], lambda stage: stage.theirs),
         target=target,
         prepare=prepare,
         check=lambda stage, mine, other: _same_rewards(stage, tolerance),
@@ -125,20 +108,21 @@ def _row(
     )
 
 
-def _play(environment: Any, actions: NDArray[np.float32]) -> NDArray[np.float64]:
-    return np.stack([environment.step(action)[1] for action in actions])
+def _side(label: str, choose: Callable[[_Stage], Any]) -> Side:
+    return Side(
+        label=label,
+        run=lambda stage: stage.play(choose(stage), stage.steps),
+        units=lambda stage: stage.steps * choose(stage).num_envs,
+    )
 
 
 def _same_rewards(stage: _Stage, tolerance: float) -> Check:
     """Replay the first steps of both sides from one seed and compare the common lanes."""
     lanes = min(stage.ours.num_envs, stage.theirs.num_envs)
     rewards = []
-    for environment, actions in (
-        (stage.ours, stage.our_actions),
-        (stage.theirs, stage.their_actions),
-    ):
+    for environment in (stage.ours, stage.theirs):
         environment.reset(seed=0)
-        rewards.append(_play(environment, actions[:_REPLAY_STEPS])[:, :lanes])
+        rewards.append(stage.play(environment, _REPLAY_STEPS)[:, :lanes])
     gap = float(np.abs(rewards[0] - rewards[1]).max())
     facts = {"reward_gap": gap, "state_bytes_per_lane": _bytes_per_lane(stage.ours.state)}
     return Check(is_correct=gap <= tolerance, facts=facts)

@@ -96,9 +96,12 @@ def numbers(
         ShapeError: Not numbers, another shape, or a non-finite entry (the message names the lane).
     """
     try:
-        tensor = torch.as_tensor(values, device=device).to(dtype)
+        tensor = torch.as_tensor(values, device=device)
     except (TypeError, ValueError, RuntimeError) as err:
         raise ShapeError(f"{name}: not an array of real numbers ({err}).") from err
+    if tensor.is_complex():
+        raise ShapeError(f"{name}: complex, expected an array of real numbers.")
+    tensor = tensor.to(dtype)
     if tensor.shape != shape:
         raise ShapeError(f"{name}: shape {tuple(tensor.shape)}, expected {shape}.")
     if not bool(tensor.isfinite().all()):

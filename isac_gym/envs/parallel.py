@@ -1,22 +1,16 @@
 """PettingZoo parallel environment over any process: the multi-agent view of one lane."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from gymnasium.error import ResetNeeded
 from gymnasium.spaces import Space
-from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from isac_gym.core.errors import ShapeError
-from isac_gym.core.process import Process
-from isac_gym.core.random import Streams
-from isac_gym.core.scenario import Scenario
 from isac_gym.envs import edges
-from isac_gym.envs.single import one_lane
-from isac_gym.envs.vector import ProcessVectorEnv
+from isac_gym.envs.single import OneLane, one_lane
 
 try:
     from pettingzoo import ParallelEnv
@@ -30,39 +24,17 @@ __all__ = ["ProcessParallelEnv"]
 Array = NDArray[np.float32]
 
 
-class ProcessParallelEnv(ParallelEnv[str, Any, Any]):
+class ProcessParallelEnv(OneLane, ParallelEnv[str, Any, Any]):
     """All agents of one episode at once; equal to the joint environment with the same seed.
 
     Agents, local observations and rewards come from the process. All agents end together. The
     info of every agent is the joint info of the step (see ``ProcessEnv``).
     """
 
-    def __init__(
-        self,
-        *,
-        environment: str,
-        scenario: "str | Scenario | Mapping[str, Any]" = "paper",
-        settings: Mapping[str, Any] | None = None,
-        device: str | torch.device = "cpu",
-        dtype: str = "float64",
-        render_mode: str | None = None,
-    ) -> None:
-        """Build the process; see :class:`~isac_gym.envs.vector.ProcessVectorEnv` for arguments."""
-        self._batch = ProcessVectorEnv(
-            1,
-            environment=environment,
-            scenario=scenario,
-            settings=settings,
-            autoreset_mode=AutoresetMode.DISABLED,
-            output="torch",
-            device=device,
-            dtype=dtype,
-            render_mode=render_mode,
-        )
-        process = self._batch.process
-        self.render_mode = render_mode
+    def _declare(self) -> None:
+        process = self.process
         self.metadata = {
-            "name": environment,
+            "name": self._batch.environment,
             "render_modes": ["human", "rgb_array"],
             "render_fps": 10,
             "is_parallelizable": True,
@@ -74,16 +46,6 @@ class ProcessParallelEnv(ParallelEnv[str, Any, Any]):
         self.observation_spaces = {agent: edges.observation_box(size) for agent in agents}
         self.action_spaces = {agent: edges.action_box(width) for agent in agents}
         self.state_space = edges.observation_box(process.observation_size)
-
-    @property
-    def process(self) -> Process:
-        """The process being played."""
-        return self._batch.process
-
-    @property
-    def streams(self) -> Streams:
-        """Random streams at the current episode and step, one lane."""
-        return self._batch.streams
 
     def observation_space(self, agent: str) -> Space[Any]:
         """Space of one agent's observation."""
@@ -142,10 +104,11 @@ class ProcessParallelEnv(ParallelEnv[str, Any, Any]):
             return {}, {}, {}, {}, {}
         if set(actions) != set(self.agents):
             raise ShapeError(f"actions: agents {sorted(actions)}, expected {self.agents}.")
-        local = torch.stack([self._local_action(agent, actions[agent]) for agent in self.agents])
+        width, live = self.process.local_action_size, self.agents
+        local = torch.stack([self._tensor(actions[a], width, f"action of {a}") for a in live])
         joint = self.process.join(local[None])
         _, _, terminated, _, info = self._batch.step(joint)
-        live, has_ended, joint_info = self.agents, bool(terminated), one_lane(info)
+        has_ended, joint_info = bool(terminated), one_lane(info)
         rewards = joint_info["local_reward"].tolist()
         self.agents = [] if has_ended else live
         return (
@@ -160,20 +123,6 @@ class ProcessParallelEnv(ParallelEnv[str, Any, Any]):
         """Joint observation, (O,) float32: the global view for centralised training."""
         with torch.no_grad():
             return edges.to_numpy(self.process.observe(self._batch.state))[0]
-
-    def render(self) -> Any:
-        """The scene, (H, W, 3) uint8 for ``rgb_array``; None otherwise."""
-        frames = self._batch.render()
-        return None if frames is None else frames[0]
-
-    def close(self) -> None:
-        """Close the window, if there is one."""
-        self._batch.close()
-
-    def _local_action(self, agent: str, action: Array) -> torch.Tensor:
-        batch, shape = self._batch, (self.process.local_action_size,)
-        name = f"action of {agent}"
-        return edges.numbers(action, shape, device=batch.device, dtype=batch.dtype, name=name)
 
     def _observations(self) -> dict[str, Array]:
         with torch.no_grad():

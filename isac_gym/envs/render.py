@@ -288,9 +288,11 @@ def _set_bar_range(
     axes: Axes, heights: NDArray[np.float64], limits: NDArray[np.float64] | None
 ) -> None:
     """Range that holds zero, all bars and limits, rounded outwards so that frames keep it."""
-    shown = heights if limits is None else np.append(heights, limits[np.isfinite(limits)])
-    low, high = min(float(shown.min()), 0.0), max(float(shown.max()), 0.0)
-    span = max(high - low, 1e-9)
+    shown = np.concatenate([heights, [] if limits is None else limits[np.isfinite(limits)]])
+    low, high = float(shown.min(initial=0)), float(shown.max(initial=0))
+    if low == high:
+        high = 1.0
+    span = high - low
     unit = 10 ** math.floor(math.log10(span))
     low, high = math.floor(low / unit) * unit, math.ceil(high / unit) * unit
     pad = 0.2 * (high - low)

@@ -16,22 +16,13 @@ from isac_gym.core.scenario import Scenario
 from isac_gym.envs import edges
 from isac_gym.envs.vector import ProcessVectorEnv
 
-__all__ = ["ProcessEnv", "one_lane"]
+__all__ = ["OneLane", "ProcessEnv", "one_lane"]
 
 Array = NDArray[np.float32]
 
 
-class ProcessEnv(gymnasium.Env[Array, Array]):
-    """One episode at a time, equal to row 0 of the vector environment with the same seed.
-
-    The info of a step holds ``objectives`` (M,), ``cost`` = ``violation``, ``feasible``,
-    ``objective``, ``local_reward`` (A,) and every other field of the metrics record.
-    """
-
-    metadata: dict[str, Any] = {  # noqa: RUF012 - Gymnasium's attribute
-        "render_modes": ["human", "rgb_array"],
-        "render_fps": 10,
-    }
+class OneLane:
+    """What the adapters that play one episode at a time share: a batch of one lane."""
 
     def __init__(
         self,
@@ -56,8 +47,10 @@ class ProcessEnv(gymnasium.Env[Array, Array]):
             render_mode=render_mode,
         )
         self.render_mode = render_mode
-        self.observation_space = self._batch.single_observation_space
-        self.action_space = self._batch.single_action_space
+        self._declare()
+
+    def _declare(self) -> None:
+        """Set the spaces and whatever else an adapter announces before the first reset."""
 
     @property
     def process(self) -> Process:
@@ -65,14 +58,44 @@ class ProcessEnv(gymnasium.Env[Array, Array]):
         return self._batch.process
 
     @property
-    def state(self) -> Any:
-        """State record of the process, one lane; None before the first reset."""
-        return self._batch.state
-
-    @property
     def streams(self) -> Streams:
         """Random streams at the current episode and step, one lane."""
         return self._batch.streams
+
+    def render(self) -> Any:
+        """The scene, (H, W, 3) uint8 for ``rgb_array``; None otherwise."""
+        frames = self._batch.render()
+        return None if frames is None else frames[0]
+
+    def close(self) -> None:
+        """Close the window, if there is one."""
+        self._batch.close()
+
+    def _tensor(self, action: Any, size: int, name: str) -> torch.Tensor:
+        batch = self._batch
+        return edges.numbers(action, (size,), device=batch.device, dtype=batch.dtype, name=name)
+
+
+class ProcessEnv(OneLane, gymnasium.Env[Array, Array]):
+    """One episode at a time, equal to row 0 of the vector environment with the same seed.
+
+    The info of a step holds ``objectives`` (M,), ``cost`` = ``violation``, ``feasible``,
+    ``objective``, ``local_reward`` (A,) and every other field of the metrics record.
+    """
+
+    metadata: dict[str, Any] = {  # noqa: RUF012 - Gymnasium's attribute
+        "render_modes": ["human", "rgb_array"],
+        "render_fps": 10,
+    }
+
+    def _declare(self) -> None:
+        self.observation_space = self._batch.single_observation_space
+        self.action_space = self._batch.single_action_space
+
+    @property
+    def state(self) -> Any:
+        """State record of the process, one lane; None before the first reset."""
+        return self._batch.state
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -91,6 +114,8 @@ class ProcessEnv(gymnasium.Env[Array, Array]):
         """
         if options:
             raise ScenarioError(f"reset takes no options, got {sorted(options)}.")
+        if seed is not None:  # our error before Gymnasium's
+            edges.seed_list(seed, 1)
         super().reset(seed=seed)
         if seed is None and self._batch.state is None:
             seed = int(self.np_random.integers(edges.SEED_LIMIT - 1))
@@ -111,25 +136,10 @@ class ProcessEnv(gymnasium.Env[Array, Array]):
             ShapeError: Wrong shape, or a non-finite action.
             ResetNeeded: Before the first reset, or after the episode has ended.
         """
-        batch, shape = self._batch, (self.process.action_size,)
-        lane = edges.numbers(action, shape, device=batch.device, dtype=batch.dtype, name="action")
-        observation, reward, terminated, _, info = batch.step(lane[None])
-        return (
-            edges.to_numpy(observation)[0],
-            float(reward),
-            bool(terminated),
-            False,
-            one_lane(info),
-        )
-
-    def render(self) -> Any:
-        """The scene, (H, W, 3) uint8 for ``rgb_array``; None otherwise."""
-        frames = self._batch.render()
-        return None if frames is None else frames[0]
-
-    def close(self) -> None:
-        """Close the window, if there is one."""
-        self._batch.close()
+        joint = self._tensor(action, self.process.action_size, "action")[None]
+        observation, reward, terminated, _, info = self._batch.step(joint)
+        row = edges.to_numpy(observation)[0]
+        return row, float(reward), bool(terminated), False, one_lane(info)
 
 
 def one_lane(info: Mapping[str, Any]) -> dict[str, Any]:

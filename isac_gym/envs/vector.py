@@ -265,9 +265,8 @@ class ProcessVectorEnv(VectorEnv[Any, Any, Any]):
             self._ended = ended.clone()
             return observation
         final = {key: ended if key.startswith("_") else value for key, value in info.items()}
-        info |= {"final_obs": observation.clone(), "_final_obs": ended}
+        info |= {"final_obs": observation, "_final_obs": ended}
         info |= {"final_info": final, "_final_info": ended}
-        self._statistics.clear(ended)
         rows = self._lanes.next_episode(ended)
         if rows.numel() == self.num_envs:
             return self.process.observe(self.state)
@@ -319,7 +318,7 @@ def _step_info(change: Transition, active: Tensor) -> dict[str, Any]:
         "objectives": change.objectives,
         "cost": violation,
         "feasible": violation <= _FEASIBLE,
-        "local_reward": change.local_reward,
+        "local_reward": change.local_reward.contiguous(),  # often one value, expanded
     }
     return info | {f"_{key}": active for key in info}
 

@@ -17,6 +17,7 @@ __all__ = [
     "demand_raises",
     "demand_same",
     "demand_same_records",
+    "flat_rows",
     "global_state_guard",
     "row_error",
 ]
@@ -119,6 +120,15 @@ def demand_same_records(
     for name, mine in left.items():
         label = f"{type(left).__name__}.{name}"
         demand_same(mine, theirs[name], tolerance, check=check, expected=expected, name=label)
+
+
+def flat_rows(record: TensorRecord) -> Tensor:
+    """All numbers of a record as rows of a real matrix, (B, n) float64."""
+    parts = []
+    for _, t in record.items():
+        real = torch.view_as_real(t) if t.is_complex() else t
+        parts.append(real.reshape(len(real), -1).double())
+    return torch.cat(parts, 1)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from isac_gym.testing.common import (
     demand,
     demand_raises,
     demand_same_records,
+    flat_rows,
     global_state_guard,
 )
 from isac_gym.testing.scenarios import scenario_errors, scenario_fields_matter, scenario_presets
@@ -88,7 +89,7 @@ def _seeds(problem: Problem) -> None:
         first, _draw(problem, 64), 0.0, check=check, expected="the same seed to repeat"
     )
     later = problem.sample(Streams.from_seed(_SEED, 64).next_episode())
-    rows = torch.cat([_flat(first), _flat(later)])
+    rows = torch.cat([flat_rows(first), flat_rows(later)])
     different = rows.unique(dim=0).shape[0]
     demand(different == 128, check, "128 different instances of 128 seeds and episodes", different)
 
@@ -327,15 +328,6 @@ def _float32(problem: Problem) -> None:
     exact = dict(problem.evaluate(instance, decision).items())["objective"]
     error = (dict(single.items())["objective"].double() - exact).abs() / exact.abs().clamp_min(1e-3)
     demand(error.max() < 1e-2, check, "the float64 objective within 1 %", f"error {error.max():.2g}")
-
-
-def _flat(record: TensorRecord) -> Tensor:
-    """All numbers of a record as rows of a real matrix."""
-    parts = []
-    for _, t in record.items():
-        real = torch.view_as_real(t) if t.is_complex() else t
-        parts.append(real.reshape(len(real), -1).double())
-    return torch.cat(parts, 1)
 
 
 def _permutation(size: int) -> Tensor:

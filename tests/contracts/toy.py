@@ -22,6 +22,7 @@ from isac_gym.core import (
     Problem,
     Process,
     Scenario,
+    ScenarioError,
     Scene,
     ShapeError,
     Solution,
@@ -130,6 +131,10 @@ class ToyProcess(Process):
     problem: ToyProblem
     horizon: int = 4
     correlation: float = 0.9
+
+    def __post_init__(self):
+        if self.horizon < 1:
+            raise ScenarioError(f"horizon must be >= 1, got {self.horizon}.")
 
     @property
     def agents(self):

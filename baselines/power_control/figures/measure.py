@@ -5,37 +5,28 @@ fading (common random numbers): a sweep only exchanges self-interference or thre
 thresholds cannot be met are kept out of averages and counted.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import NamedTuple, Self, cast
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from baselines.figures import Array, Estimate, Table, combine, estimate
-from baselines.front import solve
-from baselines.registry import make_solver
-from isac_gym.core.random import Streams, lane_seeds
-from isac_gym.core.units import db_to_linear, linear_to_db, w_to_dbm
-from isac_gym.problems.power_control.model import (
-    PowerControl,
-    PowerControlDecision,
-    PowerControlInstance,
-    PowerControlMetrics,
-)
-from isac_gym.problems.power_control.scenario import PowerControlScenario
+from baselines.figures import Array, Estimate, Table, combine
+from baselines.power_control.figures.draws import Draws, Play
+from isac_gym.core.units import linear_to_db, w_to_dbm
 
 __all__ = [
     "COMMON_SUBSET_DB",
+    "DISTRIBUTION_DB",
+    "SCA_TOLERANCES",
     "SENSITIVITY",
-    "Draws",
-    "Play",
+    "Measured",
     "gap_to_optimum",
     "interference_shares",
     "localisation",
+    "measure_all",
     "sensitivity",
     "sigma_distribution",
     "sweep_self_interference",
@@ -49,7 +40,7 @@ COMMON_SUBSET_DB = 10.0  # draws feasible here are feasible at every smaller thr
 ENERGY_LOSS_DB = (0.01, 0.1, 1.0)
 SCA_TOLERANCES = (1e-2, 1e-3, 1e-6)
 LOCALISATION_SCHEMES = ("full-power", "exact", "min-mean-sigma", "peb2d", "peb3d")
-SENSITIVITY = {
+SENSITIVITY: dict[str, dict[str, Any]] = {
     "reference": {},
     "r = 50 m": {"hex_radius_m": 50.0},
     "RCS 0 dBsm": {"target_rcs_dbsm": 0.0},
@@ -60,91 +51,68 @@ SENSITIVITY = {
     "direct signal cancelled": {"direct_cancel_db": 300.0},
 }
 PROBABILITIES = tuple(np.round(np.linspace(0.01, 0.99, 99), 2).tolist())
-_NUM_BATCHES = 10
+SLOW_SHARE = 0.05  # of the draws for what needs an interior-point solver ...
+FEWEST_DRAWS = 100  # ... but not fewer than this
 
 
-class Play(NamedTuple):
-    """What a scheme did on a set of draws.
-
-    Attributes:
-        power: Powers over their caps, (D, I).
-        metrics: Their metrics.
-        iterations: Outer iterations, (D,).
-    """
-
-    power: Tensor
-    metrics: PowerControlMetrics
-    iterations: Tensor
-
-
-@dataclass(frozen=True)
-class Draws:
-    """Instances in ten batches with unrelated seeds.
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """Tables of one run.
 
     Attributes:
-        problem: Problem the instances belong to.
-        instance: Instances, batch after batch, D in all.
+        distribution: Quantiles of the mean range error (Fig. 3).
+        self_interference: Sweep at Gamma = 0 dB (Fig. 4).
+        energy: The same at Gamma = 3 dB, three levels.
+        threshold: Sweep of Gamma at SI = -110 dB (Fig. 5).
+        shares: Interference at full power.
+        sensitivity: One number of ours changed at a time.
+        gaps: Quantiles of the gap of Algorithm 1.
+        iterations: Its outer iterations.
+        localisation: Position error bounds over their optima.
+        ratios: Quantiles of the same.
     """
 
-    problem: PowerControl
-    instance: PowerControlInstance
+    distribution: Table
+    self_interference: Table
+    energy: Table
+    threshold: Table
+    shares: Table
+    sensitivity: Table
+    gaps: Table
+    iterations: Table
+    localisation: Table
+    ratios: Table
 
-    @classmethod
-    def sample(cls, *, draws: int, seed: int, min_margin_db: float = -math.inf, **changes: object) -> Self:
-        """Draw ``draws`` instances of the ``paper`` preset with single fields changed."""
-        scenario = PowerControlScenario.preset(
-            "paper", **{"min_margin_db": min_margin_db, **changes}
-        )
-        problem = PowerControl(scenario=scenario)
-        edges = np.linspace(0, draws, _NUM_BATCHES + 1).astype(int)
-        seeds = [
-            lane_seed
-            for batch, size in enumerate(np.diff(edges).tolist())
-            for lane_seed in lane_seeds(f"figures/power_control/{seed}", size, salt=str(batch))
-        ]
-        return cls(problem, problem.sample(Streams.from_seeds(seeds)))
 
-    def at(
-        self, *, self_interference_db: float | None = None, threshold_db: float | None = None
-    ) -> "Draws":
-        """The same draws at another self-interference or threshold."""
-        changes: dict[str, Tensor] = {}
-        if self_interference_db is not None:
-            level = db_to_linear(float(self_interference_db))
-            changes["self_interference"] = torch.full_like(self.instance.self_interference, level)
-        if threshold_db is not None:
-            level = db_to_linear(float(threshold_db))
-            changes["threshold"] = torch.full_like(self.instance.threshold, level)
-        return Draws(self.problem, self.instance.replace(**changes))
-
-    @cached_property
-    def feasible(self) -> Tensor:
-        """True where the thresholds can be met, (D,) bool."""
-        return self.problem.comm_margin(self.instance) >= 1
-
-    def play(self, scheme: str, **fields: object) -> Play:
-        """Powers and metrics of a registered solver."""
-        solver = make_solver(self.problem.name, scheme, **fields)
-        solution = solve(self.problem, self.instance, solver)
-        decision = cast(PowerControlDecision, solution.decision)
-        metrics = self.problem.evaluate(self.instance, decision)
-        return Play(decision.power, metrics, solution.iterations)
-
-    def estimate(
-        self,
-        values: Tensor,
-        statistic: Callable[[Array], float] = np.mean,
-        *,
-        keep: Tensor | None = None,
-    ) -> Estimate:
-        """Estimate over the feasible draws, or over those under ``keep``."""
-        keep = self.feasible if keep is None else keep
-        return estimate(
-            values.to(torch.float64).numpy(),
-            num_batches=_NUM_BATCHES,
-            keep=keep.numpy(),
-            statistic=statistic,
-        )
+def measure_all(*, draws: int, seed: int, progress: Callable[[str], None]) -> Measured:
+    """All tables behind the figures; calls ``progress`` with a line before each step."""
+    few = max(FEWEST_DRAWS, round(SLOW_SHARE * draws))
+    drawn = Draws.sample(draws=draws, seed=seed)
+    constrained = drawn.at(threshold_db=3.0)
+    progress(f"range errors and powers over self-interference ({draws} draws)")
+    distribution, sweep = sigma_distribution(drawn), sweep_self_interference(drawn)
+    energy = sweep_self_interference(constrained, (-110, -90, -70))
+    progress(f"range errors and feasibility over the threshold ({draws} draws)")
+    threshold = sweep_threshold(drawn)
+    progress(f"sensitivity to our constants ({draws} draws)")
+    changes = sensitivity(draws=draws, seed=seed)
+    progress(f"Algorithm 1 against the global optimum ({few} draws)")
+    feasible = Draws.sample(draws=few, seed=seed, min_margin_db=0.0, threshold_db=3.0)
+    gaps, iterations = gap_to_optimum(feasible)
+    progress(f"position error bounds ({few} draws)")
+    bounds, ratios = localisation(feasible)
+    return Measured(
+        distribution=distribution,
+        self_interference=sweep,
+        energy=energy,
+        threshold=threshold,
+        shares=interference_shares(drawn),
+        sensitivity=changes,
+        gaps=gaps,
+        iterations=iterations,
+        localisation=bounds,
+        ratios=ratios,
+    )
 
 
 def _mean_dbm(power_w: Array) -> float:
@@ -163,9 +131,7 @@ def _everywhere(draws: Draws) -> Tensor:
     return torch.ones_like(draws.feasible)
 
 
-def _range_quantities(
-    draws: Draws, play: Play, keep: Tensor | None = None
-) -> dict[str, Estimate]:
+def _range_quantities(draws: Draws, play: Play, keep: Tensor | None = None) -> dict[str, Estimate]:
     """Mean and worst range error, power, usable stations and position bounds of a scheme."""
     m, count = play.metrics, play.power.shape[1]
     cap_w = draws.instance.max_power_w
@@ -210,7 +176,9 @@ def _store(table: Table, place: float | str, scheme: str, found: dict[str, Estim
     table.cells.update({(place, scheme, name): value for name, value in found.items()})
 
 
-def sweep_self_interference(draws: Draws, levels_db: Sequence[float] = SELF_INTERFERENCE_DB) -> Table:
+def sweep_self_interference(
+    draws: Draws, levels_db: Sequence[float] = SELF_INTERFERENCE_DB
+) -> Table:
     """Fig. 4 and more: range errors and powers over self-interference, at the draws' threshold."""
     table = Table("self_interference_db")
     reference = None
@@ -275,7 +243,9 @@ def sweep_threshold(draws: Draws, levels_db: Sequence[float] = THRESHOLD_DB) -> 
         fair = _gains(here, best, plays["full-power-projected"])
         _store(table, level, "exact over full-power-projected", fair)
         worst = best.metrics.worst_sigma_m
-        falls = torch.zeros_like(here.feasible) if previous is None else worst < previous * (1 - 1e-9)
+        falls = (
+            torch.zeros_like(here.feasible) if previous is None else worst < previous * (1 - 1e-9)
+        )
         _store(table, level, "exact", {"worst_falls_share": _share(here, falls)})
         previous = worst
     return table
@@ -320,7 +290,9 @@ def sensitivity(*, draws: int, seed: int) -> Table:
     return table
 
 
-def gap_to_optimum(draws: Draws, tolerances: Sequence[float] = SCA_TOLERANCES) -> tuple[Table, Table]:
+def gap_to_optimum(
+    draws: Draws, tolerances: Sequence[float] = SCA_TOLERANCES
+) -> tuple[Table, Table]:
     """Algorithm 1 against the global optimum: quantiles of the gap, and outer iterations."""
     gaps, iterations = Table("probability"), Table("iterations")
     best = linear_to_db(draws.play("exact").metrics.worst_sinr)
@@ -337,16 +309,17 @@ def gap_to_optimum(draws: Draws, tolerances: Sequence[float] = SCA_TOLERANCES) -
     return gaps, iterations
 
 
-def localisation(
-    *, draws: int, seed: int, threshold_db: float = 3.0, levels_db: Sequence[float] = (-110, -90)
-) -> tuple[Table, Table]:
-    """Position error bounds over their own optima, on draws that are feasible at the threshold.
+def localisation(drawn: Draws, levels_db: Sequence[float] = (-110, -90)) -> tuple[Table, Table]:
+    """Position error bounds over their own optima.
+
+    Args:
+        drawn: Draws, all feasible.
+        levels_db: Self-interferences.
 
     Returns:
         Table over self-interference with the mean and largest ratios and the price of the best
         positions; table of the quantiles of the ratios.
     """
-    drawn = Draws.sample(draws=draws, seed=seed, min_margin_db=0.0, threshold_db=threshold_db)
     table, quantiles = Table("self_interference_db"), Table("probability")
     for level in levels_db:
         here = drawn.at(self_interference_db=level)
@@ -364,7 +337,9 @@ def localisation(
                     found = here.estimate(ratio, lambda v, p=p: float(np.quantile(v, p)))
                     _store(quantiles, p, f"{scheme} at {level:g} dB", {f"{bound}_ratio": found})
         _store(table, level, "peb2d", _price_of_position(here, plays))
-        _store(table, level, "min-mean-sigma", _gains(here, plays["min-mean-sigma"], plays["exact"]))
+        _store(
+            table, level, "min-mean-sigma", _gains(here, plays["min-mean-sigma"], plays["exact"])
+        )
     return table, quantiles
 
 

@@ -1,0 +1,28 @@
+import pytest
+
+from isac_gym.core import family
+from isac_gym.testing import PROBLEM_CHECKS, check_problem
+from tests.conftest import preset_ids
+from tests.contracts.toy import ToyProblem, ToyScenario
+
+ONCE = {"scenario_fields", "scenario_errors", "scenario_presets"}  # the same for all presets
+LARGE = {"dense-19"}
+
+
+def cases():
+    for name, preset in preset_ids():
+        for check in PROBLEM_CHECKS:
+            if check in ONCE and preset != "paper":
+                continue
+            marks = [pytest.mark.slow] if preset in LARGE else []
+            yield pytest.param(name, preset, check, id=f"{name}-{preset}-{check}", marks=marks)
+
+
+@pytest.mark.parametrize(("name", "preset", "check"), cases())
+def test_problem__conforms(name, preset, check):
+    PROBLEM_CHECKS[check](family(name).make_problem(preset))
+
+
+@pytest.mark.parametrize("scenario", [ToyScenario(), ToyScenario.preset("wide")])
+def test_toy_problem__conforms(scenario):
+    check_problem(ToyProblem(scenario=scenario))

@@ -1,0 +1,17 @@
+import pytest
+
+from isac_gym.core import family_of
+from isac_gym.testing import PROCESS_CHECKS, check_process
+from tests.conftest import environment_ids
+from tests.contracts.toy import ToyProblem, ToyProcess
+
+
+@pytest.mark.parametrize("check", PROCESS_CHECKS)
+@pytest.mark.parametrize("environment", environment_ids())
+def test_process__conforms(environment, check):
+    PROCESS_CHECKS[check](family_of(environment).make_process(environment))
+
+
+@pytest.mark.parametrize("horizon", [1, 4])
+def test_toy_process__conforms(horizon):
+    check_process(ToyProcess(problem=ToyProblem(), horizon=horizon))
