@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib import rc_context
@@ -60,7 +60,7 @@ COLOURS = {
     "purple": "#cc79a7",
     "grey": "#7f7f7f",
 }
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.size": 8.5,
     "axes.labelsize": 8.5,
     "axes.titlesize": 9,
@@ -206,16 +206,20 @@ class Check:
     unit: str = ""
 
     @property
-    def excess(self) -> float:
-        """Deviation beyond tolerance and interval; ``inf`` if either number is unknown."""
+    def deviation(self) -> float:
+        """Distance from ``expected`` over tolerance plus half width; ``inf`` if either is unknown."""
+        distance = abs(self.measured.value - self.expected)
         allowed = self.tolerance + self.measured.half_width
-        excess = abs(self.measured.value - self.expected) - allowed
-        return math.inf if math.isnan(excess) else excess
+        if math.isnan(distance) or math.isnan(allowed):
+            return math.inf
+        if allowed == 0:
+            return math.inf if distance else 0.0
+        return distance / allowed
 
     @property
     def holds(self) -> bool:
         """True if expected ± tolerance meets the 95 % interval (False if that is unknown)."""
-        return self.excess <= 0
+        return self.deviation <= 1
 
 
 @dataclass(frozen=True)
@@ -280,7 +284,7 @@ def judge_table(id: str, claim: str, *, source: str, checks: Sequence[Check]) ->
         ValueError: ``checks`` is empty.
     """
     good = sum(c.holds for c in checks)
-    worst = max(checks, key=lambda c: c.excess)
+    worst = max(checks, key=lambda c: c.deviation)
     note = f"{good} of {len(checks)} numbers agree; least agreement: {worst.name} {worst.measured}"
     return Verdict(
         id=id,
@@ -333,9 +337,7 @@ def figure_style() -> Iterator[None]:
 def save_figure(figure: Figure, path: Path, *, caption: str) -> None:
     """PNG with the caption below the panels, replaced as a whole."""
     width = int(_CAPTION_WIDTH * figure.get_figwidth())
-    text = re.sub(
-        r"(?<=\d) (?=(dB|dBm|dBsm|m|%)\b)|(?<=[=<>]) (?=[-\d])", "\N{NO-BREAK SPACE}", caption
-    )
+    text = re.sub(r"(?<=\d) (?=(dB|dBm|dBsm|m|%)\W)| (?==)|(?<==) ", "\N{NO-BREAK SPACE}", caption)
     text = re.sub(r"-(?=\d)", "\N{MINUS SIGN}", text)
     figure.text(0.01, -0.02, textwrap.fill(text, width), va="top", fontsize=7.5, color="#333333")
     with _whole_file(path) as partial:
@@ -348,12 +350,10 @@ def label_panels(axes: Sequence[Axes], titles: Sequence[str]) -> None:
         axis.set_title(f"({letter}) {title}")
 
 
-def draw_line(
-    axis: Axes, table: Table, scheme: str, quantity: str, *, scale: float = 1.0, **style: object
-) -> None:
-    """One curve with its 95 % interval shaded; ``scale`` converts the unit of both."""
+def draw_line(axis: Axes, table: Table, scheme: str, quantity: str, **style: Any) -> None:
+    """One curve with its 95 % interval shaded; ``style`` goes to ``Axes.plot``."""
     x, estimates = table.line(scheme, quantity)
-    y = scale * np.array([e.value for e in estimates])
-    half = scale * np.array([e.half_width for e in estimates])
-    (line,) = axis.plot(x, y, **style)  # pyright: ignore[reportArgumentType]
+    y = np.array([e.value for e in estimates])
+    half = np.array([e.half_width for e in estimates])
+    (line,) = axis.plot(x, y, **style)
     axis.fill_between(x, y - half, y + half, color=line.get_color(), alpha=0.2, linewidth=0)

@@ -6,7 +6,6 @@ predictor step); Nocedal and Wright 2006, section 19.2, for the slack form, whic
 follow curved constraints from inside.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import torch
@@ -16,7 +15,8 @@ from baselines.iteration import iterate_shrinking
 
 __all__ = ["Expansion", "Optimum", "Programme", "minimise"]
 
-_LAG = 0.03  # the barrier parameter does not run ahead of the other residuals by more
+_LAG = 0.03  # least barrier parameter over the other residuals, and
+_CAP = 0.1  # ... over its last value: it always falls (both found by measurement)
 _LONGEST_MOVE = 5.0  # per variable and step; variables are of order one or natural logarithms
 _CURVATURE_FLOOR = 1e-8  # relative, where a programme is not convex
 
@@ -92,80 +92,83 @@ def minimise(
         The optimum; for a programme that is not convex, a stationary point.
     """
     slack = -programme.expand(start).constraint
+    smallest = 0.1 * tolerance / slack.shape[1]
 
     def step(
-        programme: Programme, point: Tensor, slack: Tensor, multiplier: Tensor
+        programme: Programme, point: Tensor, pair: Tensor
     ) -> tuple[tuple[Tensor, ...], Tensor]:
-        return _newton(programme, point, slack, multiplier, 0.1 * tolerance / slack.shape[1])
+        return _newton(programme, point, pair, smallest)
 
-    (point, slack, multiplier), status, count = iterate_shrinking(
+    (point, pair), status, count = iterate_shrinking(
         step,
         programme,  # type: ignore[arg-type] - a protocol cannot be a tuple
-        (start, slack, barrier / slack),
+        (start, torch.stack([slack, barrier / slack], 1)),
         iterations=iterations,
         tolerance=tolerance,
     )
     at = programme.expand(point)
-    residual = (at.gradient + _times(at.jacobian.mT, multiplier)).abs().amax(-1)
-    return Optimum(point, (multiplier * slack).sum(-1), residual, status, count)
-
-
-def _times(matrix: Tensor, vector: Tensor) -> Tensor:
-    """Matrix (B, m, n) times vector (B, n)."""
-    return (matrix @ vector[:, :, None])[:, :, 0]
+    lagrangian = at.gradient[:, :, None] + at.jacobian.mT @ pair[:, 1, :, None]
+    residual = lagrangian.abs().amax((1, 2))
+    return Optimum(point, pair.prod(1).sum(-1), residual, status, count)
 
 
 def _newton(
-    programme: Programme, point: Tensor, slack: Tensor, multiplier: Tensor, smallest: float
+    programme: Programme, point: Tensor, pair: Tensor, smallest: float
 ) -> tuple[tuple[Tensor, ...], Tensor]:
-    """Predictor for the barrier parameter, then the step; also the residual before it, (B,)."""
+    """Predictor for the barrier parameter, then the step; also the residual before it, (B,).
+
+    ``pair`` holds slacks and multipliers, (B, 2, C). Moves are affine in the barrier parameter, so
+    two right-hand sides serve predictor and step.
+    """
     at = programme.expand(point)
-    weight = multiplier / slack
+    slack, multiplier = pair.unbind(1)
+    inverse = slack.reciprocal()
+    weight = multiplier * inverse
     excess = at.constraint + slack
-    product = multiplier * slack
-    mean = product.mean(-1)
-    sides = torch.stack([weight * excess, slack.reciprocal(), multiplier], -1)  # (B, C, 3)
-    sides = at.jacobian.mT @ sides
-    lagrangian = (at.gradient + sides[:, :, 2]).abs().amax(-1)
+    gap = (slack * multiplier).sum(-1)
+    sides = at.jacobian.mT @ torch.stack([multiplier, weight * excess, inverse], -1)
+    lagrangian = (at.gradient + sides[:, :, 0]).abs().amax(-1)
     error = torch.maximum(lagrangian, excess.abs().amax(-1))
 
     matrix = programme.hessian(point, multiplier)
     matrix = matrix + at.jacobian.mT @ (at.jacobian * weight[:, :, None])
-    right = -torch.stack([at.gradient + sides[:, :, 0], sides[:, :, 1]], -1)
-    move = _factor(matrix, is_convex=programme.is_convex)(right)  # (B, n, 2): at 0, per barrier
-    closing = -(at.jacobian @ move)
+    sides[:, :, 1] += at.gradient
+    move = _solve(matrix, -sides[:, :, 1:], is_convex=programme.is_convex)  # (B, n, 2)
+    closing = at.jacobian @ -move
     closing[:, :, 0] -= excess
-    change = -weight[:, :, None] * closing
-    change[:, :, 0] -= multiplier
-    change[:, :, 1] += slack.reciprocal()
-
-    pair = torch.stack([slack, multiplier], 1)  # (B, 2, C)
+    change = torch.stack([-multiplier, inverse], -1) - weight[:, :, None] * closing
     drift = torch.stack([closing, change], 1)  # (B, 2, C, 2)
-    length = _reach(pair, drift[:, :, :, 0], 1.0)[:, None, None]
-    ahead = (pair + length * drift[:, :, :, 0]).prod(1).mean(-1)
-    barrier = (ahead / mean).pow(3) * mean
-    barrier = torch.maximum(barrier, _LAG * error).clamp_min(smallest)[:, None]
+
+    mean = gap / slack.shape[1]
+    ahead = pair + _reach(pair, drift[:, :, :, 0], 1.0)[:, None, None] * drift[:, :, :, 0]
+    barrier = (ahead.prod(1).mean(-1) / mean).pow(3) * mean
+    lag = torch.minimum(_LAG * error, _CAP * mean)
+    barrier = torch.maximum(barrier, lag).clamp_min(smallest)[:, None]
     drift = drift[:, :, :, 0] + barrier[:, :, None] * drift[:, :, :, 1]
     travel = move[:, :, 0] + barrier * move[:, :, 1]
     length = _reach(pair, drift, 1 - mean.clamp(1e-3, 0.1))
     length = torch.minimum(length, _LONGEST_MOVE / travel.abs().amax(-1))[:, None]
-    slack, multiplier = (pair + length[:, :, None] * drift).unbind(1)
-    return (point + length * travel, slack, multiplier), torch.maximum(product.sum(-1), error)
+    state = (point + length * travel, pair + length[:, :, None] * drift)
+    return state, torch.maximum(gap, error)
 
 
 def _reach(positive: Tensor, change: Tensor, fraction: Tensor | float) -> Tensor:
     """Largest step <= 1, (B,), that uses at most ``fraction`` of the way to zero, (B, 2, C)."""
-    tiny = torch.finfo(positive.dtype).tiny
-    return (fraction / (-change / positive).amax((1, 2)).clamp_min(tiny)).clamp_max(1)
+    tiny = -torch.finfo(positive.dtype).tiny
+    return (-fraction / (change / positive).amin((1, 2)).clamp_max(tiny)).clamp_max(1)
 
 
-def _factor(matrix: Tensor, *, is_convex: bool) -> Callable[[Tensor], Tensor]:
-    """Solver of symmetric systems; negative curvature is turned into positive if not convex."""
-    scale = matrix.diagonal(dim1=-2, dim2=-1).abs().rsqrt()[:, :, None]
-    scaled = matrix * scale * scale.mT
+def _solve(matrix: Tensor, right: Tensor, *, is_convex: bool) -> Tensor:
+    """Solve symmetric systems (B, n, n), (B, n, k); NaN where a convex one is not definite.
+
+    Negative curvature of a programme that is not convex is turned into positive.
+    """
     if is_convex:
-        factor = torch.linalg.cholesky_ex(scaled, check_errors=False)[0]
-        return lambda right: torch.cholesky_solve(right * scale, factor) * scale
-    eigenvalue, basis = torch.linalg.eigh(scaled)
+        factor, info = torch.linalg.cholesky_ex(matrix, check_errors=False)
+        return torch.cholesky_solve(right, factor) + torch.where(info == 0, 0.0, torch.nan)[
+            :, None, None
+        ]
+    scale = matrix.diagonal(dim1=-2, dim2=-1).abs().rsqrt()[:, :, None]
+    eigenvalue, basis = torch.linalg.eigh(matrix * scale * scale.mT)
     inverse = eigenvalue.abs().clamp_min(_CURVATURE_FLOOR).reciprocal()[:, :, None]
-    return lambda right: basis @ (basis.mT @ (right * scale) * inverse) * scale
+    return basis @ (basis.mT @ (right * scale) * inverse) * scale

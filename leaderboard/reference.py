@@ -290,7 +290,9 @@ def jobs_of(task: Task) -> Iterator[dict[str, Any]]:
         for name in solvers(task.problem):
             yield {"solver": name, "limit": limits.get(name)}
     else:
-        yield from chosen.get("dynamic", ())
+        for job in chosen.get("dynamic", ()):
+            if task.id in job.get("only", [task.id]):
+                yield {name: value for name, value in job.items() if name != "only"}
     for folder in sorted(p.parent for p in _PRETRAINED.rglob("manifest.json")):
         manifest = load_agent(folder).manifest
         fits = manifest.architecture.sizes[0] == make_process(task).observation_size

@@ -37,9 +37,9 @@ __all__ = ["Sca"]
 
 _NEWTON_STEPS = 60
 _INNER_TOLERANCE = 0.1  # of the outer one, met with a Newton step to spare
-_PULL = 0.05  # how far an iterate is moved inside before the next convex problem
-_ROOM = 0.1  # distance of the first level from its constraints
-_BARRIER = 0.1  # first barrier parameter
+_PULL = 0.01  # how far an iterate is moved inside before the next convex problem
+_ROOM = 0.01  # distance of the first level from its constraints
+_BARRIER = 0.01  # first barrier parameter
 
 
 class _Surrogate(NamedTuple):

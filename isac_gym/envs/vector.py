@@ -267,6 +267,7 @@ class ProcessVectorEnv(VectorEnv[Any, Any, Any]):
         final = {key: ended if key.startswith("_") else value for key, value in info.items()}
         info |= {"final_obs": observation, "_final_obs": ended}
         info |= {"final_info": final, "_final_info": ended}
+        self._statistics.clear(ended)
         rows = self._lanes.next_episode(ended)
         if rows.numel() == self.num_envs:
             return self.process.observe(self.state)

@@ -1,16 +1,16 @@
 r"""Affine interference networks: SINR, balanced and max-min levels, radial projection.
 
-A network of I links has the levels x in [0, 1]^I and the SINRs x / (F x + n), with F >= 0, n > 0.
-Optional thresholds are the linear constraints x >= Q x + m, where Q and m already contain the
-thresholds. Bandwidth weights are folded into F and n by the caller. Nothing here has units.
+A network of I links has levels x in [0, 1]^I and SINRs x / (F x + n), with F >= 0 and n > 0.
+Thresholds are linear constraints x >= Q x + m, where Q and m already contain the thresholds
+(rows of zeros mean no threshold). Bandwidth weights are folded into F and n by the caller.
 
-Inside, tensors are batch-last, (I, I, B), and every sum runs in a fixed order. The answer of a lane
-then does not depend on its neighbours, and small systems are solved by elementwise elimination.
+Inside, tensors are batch-last, (I, I, B), and every sum runs in a fixed order, so that the answer
+of a lane does not depend on its neighbours. Systems have the form (I - P) y = r with P >= 0.
 
 References:
     Yates 1995, A framework for uplink power control (standard interference functions).
     Noda 1971, Note on the computation of the maximal eigenvalue of a non-negative matrix.
-    Nuzman 2007, Contraction approach to power control, with non-monotonic applications.
+    Design note power_control.md, sections 3.4 (projection) and 4.1-4.3 (ground truth).
 """
 
 from collections.abc import Callable
@@ -19,13 +19,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-
-_ELIMINATE_UP_TO = 3  # links; above it LAPACK is faster than unrolled elimination (measured)
-_START_ROUNDS = 6  # each costs a sixth of a solver pass; together they save 2 to 6 passes
-_NODA_ITERATIONS = 6  # 4 (I = 3) and 5 (I = 19) reached 1e-14 in all of 1e5 instances
-_MAX_LOG_STEP = 10.0  # keeps exp() finite when the first tangent is far off
-_POLISH = 2
-_BISECTION_SPAN = 1e-12
 
 __all__ = [
     "FixedPoint",
@@ -39,9 +32,16 @@ __all__ = [
     "sinr",
 ]
 
+_ELIMINATE_UP_TO = 3  # links; above it batched LAPACK is faster than unrolled elimination
+_START_ROUNDS = 4  # each costs a third of a solver pass; together they save 2 to 6 passes
+_NODA_ITERATIONS = 7  # 4 (I = 3) to 6 (I = 19) reached 1e-14 in all of 1e5 drawn networks
+_POLISH_STEPS = 2
+_MAX_LOG_STEP = 10.0  # keeps exp() finite where the first tangent is far off
+_BISECTION_SPAN = 1e-12
+
 
 class FixedPoint(NamedTuple):
-    """Least fixed point of the constraints at a given level.
+    """Least fixed point of all constraints at a given level.
 
     Attributes:
         x: Smallest level vector that meets every constraint, (B, I); ``inf`` where none is finite.
@@ -58,13 +58,13 @@ class MaxMin(NamedTuple):
     """Solution of max_x min_i sinr_i(x) subject to x >= Q x + m and 0 <= x <= 1.
 
     Attributes:
-        level: Smallest SINR at ``x``, (B,), attained.
+        level: Smallest SINR at ``x``, (B,).
         x: Level vector, (B, I); the comm Perron vector where the thresholds are infeasible.
         is_feasible: True where the thresholds can be met inside the box, (B,) bool.
         passes: Passes used, (B,) int64; 0 for infeasible lanes.
-        has_converged: True where the solver met its tolerance, (B,) bool.
-        bound: Upper bound of the optimal level, (B,), valid up to rounding even where the solver
-            has not converged; equals ``level`` for infeasible lanes.
+        has_converged: True where the solver met its tolerance, (B,) bool; True if infeasible.
+        bound: Upper bound of the optimal level, (B,), up to rounding, converged or not; equal to
+            ``level`` for infeasible lanes.
     """
 
     level: Tensor
@@ -83,7 +83,7 @@ class _Network(NamedTuple):
     noise: Tensor
 
     def load(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Split F x + n at x (I, B): terms (C, I, I, B), off-diagonal sum and total (C, I, B)."""
+        """Split F x + n at x (I, B): terms (C, I, I, B), n + off-diagonal sum, total (C, I, B)."""
         terms = self.off * x
         rest = reduce(torch.add, terms.unbind(-2), self.noise)  # fixed order on purpose
         return terms, rest, rest + self.diagonal * x
@@ -95,8 +95,8 @@ class _Network(NamedTuple):
 def _network(*families: tuple[Tensor, Tensor]) -> _Network:
     """Pack (coupling (B, I, I), noise (B, I)) pairs."""
     coupling = torch.stack([pair[0] for pair in families]).permute(0, 2, 3, 1).contiguous()
-    noise = torch.stack([pair[1] for pair in families]).transpose(-1, -2).contiguous()
-    diagonal = coupling.diagonal(dim1=1, dim2=2).transpose(-1, -2).contiguous()  # (C, I, B)
+    noise = torch.stack([pair[1] for pair in families]).mT.contiguous()
+    diagonal = coupling.diagonal(dim1=1, dim2=2).mT.contiguous()
     return _Network(coupling * (1 - _eye(coupling)), diagonal, noise)
 
 
@@ -105,33 +105,29 @@ def _eye(like: Tensor) -> Tensor:
     return torch.eye(like.shape[-2], dtype=like.dtype, device=like.device).unsqueeze(-1)
 
 
-def _solve(matrix: Tensor, rhs: Tensor) -> Tensor:
-    """Solve batch-last systems (I, I, B) with R right sides (I, R, B) without ever raising.
+def _solve(p: Tensor, *sides: Tensor) -> tuple[Tensor, ...]:
+    """Solve (I - P) y = r for P (I, I, B) and right sides (I, B) without ever raising.
 
-    Small systems: Gauss-Jordan without pivoting, which is stable here because the matrices are
-    diagonally dominant M-matrices. A singular lane yields nan, inf or a non-positive entry.
+    Small systems: Gauss-Jordan elimination of the Neumann series, which only adds where P >= 0
+    (no pivoting needed). A lane with rho(P) >= 1 yields nan, inf or a non-positive entry.
     """
-    size = matrix.shape[0]
-    if size > _ELIMINATE_UP_TO:
-        pivots = matrix.diagonal().mT.unsqueeze(1)  # unit diagonal: LAPACK then never swaps rows
-        matrix, rhs = matrix / pivots, rhs / pivots
-        solution = torch.linalg.solve_ex(matrix.permute(2, 0, 1), rhs.permute(2, 0, 1))[0]
-        return solution.permute(1, 2, 0).contiguous()
-    work = torch.cat((matrix, rhs), 1)  # (I, I + R, B)
-    for k in range(size):
-        row = work[k, 1:] / work[k, 0]
-        work = work[:, 1:] - work[:, :1] * row
-        work[k] = row
-    return work
+    if len(p) > _ELIMINATE_UP_TO:
+        matrix, right = (_eye(p) - p).permute(2, 0, 1), torch.stack(sides, -1).transpose(0, 1)
+        return torch.linalg.solve_ex(matrix, right)[0].permute(2, 1, 0).contiguous().unbind()
+    work = torch.cat((p, *(side.unsqueeze(1) for side in sides)), 1)  # (I, I + R, B)
+    for k in range(len(p)):
+        row = work[k, 1:] / (1 - work[k, 0])
+        work = work[:, 1:] + work[:, :1] * row
+    return work.unbind(1)
 
 
 def sinr(x: Tensor, coupling: Tensor, noise: Tensor) -> Tensor:
-    """Signal to interference and noise ratios x / (coupling x + noise), (B, I). Differentiable.
+    """Signal to interference and noise ratios x / (F x + n), (B, I). Differentiable.
 
     Args:
         x: Level vector, (B, I), in [0, 1].
-        coupling: Normalised interference gains, (B, I, I), >= 0.
-        noise: Normalised noise, (B, I), > 0.
+        coupling: Normalised interference gains F, (B, I, I), >= 0.
+        noise: Normalised noise n, (B, I), > 0.
     """
     return x / ((coupling @ x.unsqueeze(-1)).squeeze(-1) + noise)
 
@@ -141,10 +137,9 @@ def _start(network: _Network, x: Tensor) -> Tensor:
     tiny = torch.finfo(x.dtype).tiny
     for _ in range(_START_ROUNDS):
         _, rest, total = network.load(x)
-        positive = x.clamp_min(tiny)
-        inverse_level = (total[0] / positive).amax(0)
-        own = torch.maximum(inverse_level - network.diagonal[0], rest[0] / positive)
-        target = reduce(torch.maximum, total[1:], rest[0] / own.clamp_min(tiny))
+        inverse_level = (total[0] / x.clamp_min(tiny)).amax(0)
+        own = (inverse_level - network.diagonal[0]).clamp_min(tiny)
+        target = reduce(torch.maximum, total[1:], torch.minimum(rest[0] / own, x))
         x = (x * target).sqrt()
         x = x / x.amax(0).clamp_min(tiny)
     return x
@@ -159,22 +154,20 @@ def _noda(network: _Network, num_iterations: int) -> tuple[Tensor, Tensor]:
     end. With n = 0 this is Noda's iteration for the Perron root. The unknown is y / x and
     mu - F_ii is formed without cancellation. Rows of zeros keep x_i = 0.
     """
-    _, _, total = network.load(torch.ones_like(network.noise[0]))
-    idle = (total[0] <= 0).to(total.dtype)
-    x, eye = _start(network, 1 - idle), _eye(idle)
+    idle = (network.load(torch.ones_like(network.noise[0]))[2][0] <= 0).to(network.noise.dtype)
+    x = _start(network, 1 - idle)
     for _ in range(num_iterations):
         terms, rest, total = network.load(x)
         inverse_level = (total[0] / (x + idle)).amax(0)
         own = rest[0] + (inverse_level * x - total[0]).clamp_min(0) + idle  # (mu - F_ii) x_i
-        sides = torch.stack((x, network.noise[0]), 1)
-        a, b = (_solve(eye * own - terms[0], sides) * x.unsqueeze(1)).unbind(1)
-        y = a * ((1 - b) / a).amin(0).clamp_min(0) + b
+        a, b = _solve(terms[0] / own.unsqueeze(1), x / own, network.noise[0] / own)
+        y = x * (a * ((1 - x * b) / (x * a)).amin(0).clamp_min(0) + b)
         y = y / y.amax(0)
         is_valid = (y + idle).amin(0) > 0  # otherwise singular: x has converged to rounding
         x = torch.where(is_valid, y, x)
-    for _ in range(_POLISH):  # power steps settle rows whose mu - F_ii is mostly rounding
-        total = network.load(x)[2]
-        x = total[0] / total[0].amax(0).clamp_min(torch.finfo(x.dtype).tiny)
+    for _ in range(_POLISH_STEPS):  # power steps settle rows whose mu - F_ii is mostly rounding
+        total = network.load(x)[2][0]
+        x = total / total.amax(0).clamp_min(torch.finfo(x.dtype).tiny)
     return (network.load(x)[2][0] / (x + idle)).amax(0), x
 
 
@@ -185,8 +178,8 @@ def perron(matrix: Tensor, *, num_iterations: int = 10) -> tuple[Tensor, Tensor]
 
     Args:
         matrix: Non-negative irreducible matrices, (B, I, I).
-        num_iterations: Linear solves. Dense matrices whose entries spread over 1e4 need about 7,
-            sparse cycles with such a spread more; interference networks need 5.
+        num_iterations: Linear solves. Interference networks need 5, dense matrices whose entries
+            spread over 1e4 about 7; sparse cycles with such a spread need more.
 
     Returns:
         Spectral radius, (B,), and positive Perron vector with maximum 1, (B, I).
@@ -202,7 +195,7 @@ def balanced_level(
 
     With the comm pair (Q, m) it is the feasibility margin of the thresholds (feasible when >= 1)
     and the safe point of ``radial_project``. Links with a row of zeros have no threshold: they get
-    x_i = 0 (silent is safest); if no link has one the level is ``inf`` and x is all ones.
+    x_i = 0 (silent is safest); if no link has one, the level is ``inf`` and x is all ones.
 
     Args:
         coupling: Normalised interference gains, (B, I, I), >= 0.
@@ -213,27 +206,25 @@ def balanced_level(
         Level, (B,), attained by x; x, (B, I), maximum 1.
     """
     inverse_level, x = _noda(_network((coupling, noise)), num_iterations)
-    is_free = inverse_level == 0
-    return 1 / inverse_level, torch.where(is_free, torch.ones_like(x), x).mT.contiguous()
+    return 1 / inverse_level, torch.where(inverse_level == 0, 1, x).mT.contiguous()
 
 
 def _least_fixed_point(level: Tensor, network: _Network) -> tuple[Tensor, Tensor, Tensor]:
     """Howard iteration for x = max(t (F x + n), Q x + m): x (I, B), exists (B,), rows (I, B).
 
     Starts with all comm rows (rows without threshold start as sensing rows), then moves rows to
-    the larger piece. Each policy needs one solve; a non-positive entry means rho >= 1, no finite
-    fixed point. Values never fall, so at most 2^I policies are seen (in practice about 3).
+    the larger piece. One solve per policy; a non-positive entry means rho >= 1, no finite fixed
+    point. Values never fall, so at most 2^I policies are seen (in practice about 3).
     """
     scale = torch.stack((level, torch.ones_like(level))).unsqueeze(1)  # (2, 1, B)
     off, diagonal, noise = network.off * scale.unsqueeze(1), network.diagonal * scale, network.noise
-    noise = noise * scale
-    scaled, eye = _Network(off, diagonal, noise), _eye(noise)
-    rows = noise[1] <= 0
+    scaled = _Network(off, diagonal, noise * scale)
+    rows = network.noise[1] <= 0
     margin = 1 + 8 * torch.finfo(level.dtype).eps
-    for _ in range(2 ** rows.shape[0]):
+    for _ in range(2 ** len(rows)):
         own = 1 - torch.where(rows, diagonal[0], diagonal[1])
-        matrix = eye * own - torch.where(rows.unsqueeze(1), off[0], off[1])
-        x = _solve(matrix, torch.where(rows, noise[0], noise[1]).unsqueeze(1)).squeeze(1)
+        p = torch.where(rows.unsqueeze(1), off[0], off[1]) / own.unsqueeze(1)
+        (x,) = _solve(p, torch.where(rows, scaled.noise[0], scaled.noise[1]) / own)
         exists = ((x > 0) & (x < torch.inf)).all(0)
         total = scaled.load(x)[2]
         switch = (torch.where(rows, total[1], total[0]) > x * margin) & exists
@@ -249,13 +240,7 @@ def least_fixed_point(
     """Smallest x with x >= level (F x + n) and x >= Q x + m, by Howard policy iteration.
 
     The level can be reached inside the box exactly when the fixed point exists and is <= 1.
-
-    Args:
-        level: SINR to reach, (B,), > 0.
-        coupling: Normalised interference gains F, (B, I, I), >= 0.
-        noise: Normalised noise n, (B, I), > 0.
-        comm_coupling: Threshold times comm gains, Q, (B, I, I); rows of zeros mean no threshold.
-        comm_noise: Threshold times comm noise, m, (B, I); zero exactly in those rows.
+    ``level`` is the SINR to reach, (B,), > 0; the other arguments as in ``max_min_level``.
     """
     network = _network((coupling, noise), (comm_coupling, comm_noise))
     x, exists, rows = _least_fixed_point(level, network)
@@ -265,38 +250,36 @@ def least_fixed_point(
 def _is_feasible(network: _Network) -> Tensor:
     """True where the thresholds alone can be met in the box, (B,)."""
     off, diagonal, noise = (part[1] for part in network)
-    x = _solve(_eye(noise) * (1 - diagonal) - off, noise.unsqueeze(1)).squeeze(1)
+    (x,) = _solve(off / (1 - diagonal).unsqueeze(1), noise / (1 - diagonal))
     box = 1 + 64 * torch.finfo(x.dtype).eps
     return (((x > 0) | (noise <= 0)) & (x <= box)).all(0)
 
 
 def _newton_pass(network: _Network, x: Tensor, level: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    r"""One policy iteration in log space: new x (I, B), upper bound of t* (B,), step size (B,).
+    r"""One policy iteration in log space: new x (I, B), upper bound of t* (B,), move (B,).
 
-    In z = log x, tau = log t every constraint is convex, so a tangent of one constraint per link,
-    at any point, is a relaxation: z >= P z + d tau + c with P sub-stochastic. Its solution is
-    affine, z = u + v tau, and z <= 0 gives the bound tau <= min_k -u_k / v_k, hence t*. The next
-    tangents are taken there, on the larger constraint of each link. Bounds never rise after the
-    first pass, and converge quadratically. Rows are scaled by the interference, and the diagonal
-    of I - P is formed without cancellation.
+    In z = log x, tau = log t every constraint is convex, so one tangent per link, at any point,
+    is a relaxation: z >= P z + d tau + c with P sub-stochastic. Its solution is affine in tau, and
+    z <= 0 bounds tau, hence t*. The next tangents are taken there, on the larger constraint of
+    each link. Bounds never rise after the first pass, and converge quadratically. Rows are divided
+    by the diagonal of I - P, which is formed without cancellation.
     """
     terms, rest, total = network.load(x)
-    sensing, comm = level * total[0], total[1]
-    ratio = sensing / comm
+    sensing = level * total[0]
+    ratio = sensing / total[1]
     rows = ratio >= ratio.amax(0).clamp_max(1)  # never empty: one sensing row bounds tau
-    weight = torch.where(rows, total[0], comm)
-    gap = (torch.where(rows, sensing, comm) / x).log()
-    matrix = _eye(x) * torch.where(rows, rest[0], rest[1])
-    matrix = matrix - torch.where(rows.unsqueeze(1), terms[0], terms[1])
-    sides = torch.stack((weight * gap, weight * rows), 1)
-    u, v = _solve(matrix, sides).unbind(1)
+    own = torch.where(rows, rest[0], rest[1])
+    weight = torch.where(rows, total[0], total[1]) / own
+    gap = (torch.where(rows, sensing, total[1]) / x).log()
+    p = torch.where(rows.unsqueeze(1), terms[0], terms[1]) / own.unsqueeze(1)
+    u, v = _solve(p, weight * gap, weight * rows)  # move = u + v (tau' - tau)
     step = torch.where(v > 0, (x.log() + u) / -v, torch.inf).amin(0)
     move = (u + v * step).clamp(-_MAX_LOG_STEP, _MAX_LOG_STEP)
     x = x * move.exp()
     return x / x.amax(0), level * step.exp(), move.abs().amax(0)
 
 
-def _max_min_newton(network: _Network, max_passes: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _max_min_newton(network: _Network, max_passes: int) -> tuple[Tensor, ...]:
     """Newton passes until each lane is done: x (I, B), bound, passes and has_converged (B,).
 
     The tangent error is at most move^2 / 2, hence the tolerance sqrt(eps) on the move. A finished
@@ -327,40 +310,38 @@ def _max_min_newton(network: _Network, max_passes: int) -> tuple[Tensor, Tensor,
     return results
 
 
-def _max_min_bisect(network: _Network, num_steps: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _max_min_bisect(network: _Network, num_steps: int) -> tuple[Tensor, ...]:
     """Log bisection of the level on the least fixed point; results as ``_max_min_newton``."""
-    high = (1 / (network.diagonal[0] + network.noise[0])).amin(0)  # x_i <= 1 alone
+    high = (1 / (network.diagonal[0] + network.noise[0])).amin(0)  # from x_i <= 1 alone
     low = high * _BISECTION_SPAN
     for _ in range(num_steps):
         middle = low * (high / low).sqrt()
-        x, exists, _ = _least_fixed_point(middle, network)
-        is_reached = exists & (x <= 1).all(0)
+        is_reached = (_least_fixed_point(middle, network)[0] <= 1).all(0)
         low, high = torch.where(is_reached, middle, low), torch.where(is_reached, high, middle)
-    x, exists, _ = _least_fixed_point(low, network)
-    is_reached = exists & (x <= 1).all(0)
+    x = _least_fixed_point(low, network)[0]
+    is_reached = (x <= 1).all(0)
     passes = torch.full_like(low, num_steps, dtype=torch.int64)
     return torch.where(is_reached, x, 0), high, passes, is_reached
 
 
-def _solve_feasible(
-    network: _Network, solve: Callable[[_Network], tuple[Tensor, Tensor, Tensor, Tensor]]
-) -> MaxMin:
+def _solve_feasible(network: _Network, solve: Callable[[_Network], tuple[Tensor, ...]]) -> MaxMin:
     """Apply ``solve`` to the feasible lanes and the closed form of the margin to the others."""
     is_feasible = _is_feasible(network)
-    x, bound = torch.empty_like(network.noise[0]), torch.zeros_like(network.noise[0, 0])
-    passes = torch.zeros_like(is_feasible, dtype=torch.int64)
-    converged = torch.ones_like(is_feasible)
-    good, bad = is_feasible.nonzero().squeeze(1), is_feasible.logical_not().nonzero().squeeze(1)
-    if good.numel():
-        part = network if not bad.numel() else network.take(good)
-        x[:, good], bound[good], passes[good], converged[good] = solve(part)
-    if bad.numel():
-        comm = _Network(*(part[1:].index_select(-1, bad) for part in network))
-        x[:, bad] = _noda(comm, _NODA_ITERATIONS)[1]
+    bad = is_feasible.logical_not().nonzero().squeeze(1)
+    if len(bad):
+        good = is_feasible.nonzero().squeeze(1)
+        part = solve(network.take(good))
+        both = torch.cat((good, bad)).argsort()
+        comm = _Network(*(family[1:].index_select(-1, bad) for family in network))
+        rest = (_noda(comm, _NODA_ITERATIONS)[1], bad * 0.0, bad * 0, bad >= 0)
+        x, bound, passes, converged = (
+            torch.cat((a, b.to(a.dtype)), -1)[..., both] for a, b in zip(part, rest, strict=True)
+        )
+    else:
+        x, bound, passes, converged = solve(network)
     level = (x / network.load(x)[2][0]).amin(0)
-    return MaxMin(
-        level, x.mT.contiguous(), is_feasible, passes, converged, torch.maximum(bound, level)
-    )
+    bound = torch.maximum(bound, level)
+    return MaxMin(level, x.mT.contiguous(), is_feasible, passes, converged, bound)
 
 
 def max_min_level(
@@ -395,11 +376,10 @@ def max_min_level_bisect(
     *,
     num_steps: int = 51,
 ) -> MaxMin:
-    """Same problem and result as ``max_min_level``, by log bisection on the least fixed point.
+    """Same problem, arguments and result as ``max_min_level``; a slower, independent check.
 
-    Independent of the policy iteration, about ten times slower, and a check of it. Arguments as
-    there; ``num_steps`` halvings of log t. Levels below 1e-12 of the one-link ceiling
-    min_i 1 / (F_ii + n_i) are not searched: such lanes come back with ``has_converged`` False.
+    ``num_steps`` halvings of log t on the least fixed point, from 1e-12 of the one-link ceiling
+    min_i 1 / (F_ii + n_i) upwards; a lane whose optimum lies below has ``has_converged`` False.
     """
     network = _network((coupling, noise), (comm_coupling, comm_noise))
     return _solve_feasible(network, lambda part: _max_min_bisect(part, num_steps))
@@ -428,9 +408,8 @@ def radial_project(x: Tensor, comm_coupling: Tensor, comm_noise: Tensor, safe: T
     rounding = 8 * torch.finfo(x.dtype).eps
     tolerance, tolerance_safe = ((points + needed) * rounding).unbind(-1)
     is_violated = slack < -tolerance
-    distance = torch.where(is_violated, slack_safe.clamp_min(0) - slack, torch.ones_like(slack))
-    theta = torch.where(is_violated, -slack / distance, torch.zeros_like(slack)).amax(-1)
+    distance = torch.where(is_violated, slack_safe.clamp_min(0) - slack, 1)
+    theta = torch.where(is_violated, -slack / distance, 0).amax(-1)
     theta = (theta * (1 + rounding)).clamp_max(1)  # round to the feasible side
-    is_lost = (slack_safe < -tolerance_safe).any(-1)
-    theta = torch.where(is_lost, torch.ones_like(theta), theta)
+    theta = torch.where((slack_safe < -tolerance_safe).any(-1), 1, theta)
     return torch.lerp(x, safe, theta.unsqueeze(-1)).clamp(0, 1)

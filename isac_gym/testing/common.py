@@ -75,14 +75,12 @@ def row_error(left: Tensor, right: Tensor) -> float:
     """Largest difference of two tensors over the largest magnitude of its row; equal NaN count as 0."""
     if left.shape != right.shape or left.dtype != right.dtype:
         return float("inf")
-    if not (left.is_floating_point() or left.is_complex()):
+    if left.numel() == 0 or not (left.is_floating_point() or left.is_complex()):
         return 0.0 if torch.equal(left, right) else float("inf")
     is_same = (left == right) | (left.isnan() & right.isnan())
     gap = torch.where(is_same, 0, (left - right).abs())
     size = torch.where(left.isfinite(), left.abs(), 0)
     flat_gap, flat_size = gap.reshape(gap.shape[0], -1), size.reshape(gap.shape[0], -1)
-    if flat_gap.numel() == 0:
-        return 0.0
     ratio = flat_gap.amax(1) / flat_size.amax(1).clamp_min(torch.finfo(flat_size.dtype).tiny)
     ratio = torch.where(flat_gap.amax(1) == 0, 0, ratio)
     return float(torch.nan_to_num(ratio, nan=torch.inf, posinf=torch.inf).amax())

@@ -111,6 +111,7 @@ def _certificate(solver: Solver, problem: Problem) -> None:
     certificate = solution.certificate
     if certificate is None:
         return
+    demand(solver.certifies, check, "certifies = True of a solver with certificates", False)
     bound = certificate.bound
     demand(bound.shape == (_BATCH,), check, "bound (B,)", tuple(bound.shape))
     demand(not bound.isnan().any(), check, "a bound without NaN", bound.tolist())
@@ -140,17 +141,15 @@ def _budget(solver: Solver, problem: Problem) -> None:
 def _hard_neighbour(solver: Solver, problem: Problem) -> None:
     """Other neighbours, harder or infeasible ones, do not change a lane by one bit."""
     check, pool = "solver.hard_neighbour", _draw(problem, 24)
-    effort = solver.solve(problem, pool).iterations
-    hardest = pool[effort.argsort(descending=True)]
-    easy = pool[effort.argsort()]
-    batch = easy[:_BATCH]
+    order = solver.solve(problem, pool).iterations.argsort()
+    batch, hardest = pool[order[:_BATCH]], pool[order[1 - _BATCH :]]
     alone = _rows(solver.solve(problem, batch), slice(0, 1))
     kind = type(pool)
     neighbours = {
-        "the hardest of 24": kind.cat([batch[:1], hardest[: _BATCH - 1]]),
+        "the hardest of 24": kind.cat([batch[:1], hardest]),
         "copies of itself": kind.cat([batch[:1]] * _BATCH),
     }
-    infeasible = _harder(problem, hardest[: _BATCH - 1])
+    infeasible = _harder(problem, hardest)
     if infeasible is not None:
         neighbours["infeasible ones"] = kind.cat([batch[:1], infeasible])
     for label, crowd in neighbours.items():

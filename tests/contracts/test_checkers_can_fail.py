@@ -1,6 +1,7 @@
 """Every check of the conformance suite rejects a family that is broken in that one way."""
 
 import dataclasses
+import importlib
 import itertools
 from dataclasses import dataclass
 from typing import ClassVar
@@ -409,6 +410,7 @@ BROKEN_SOLVERS = {
     "bound too low": ("certificate", solver(bend=bounded(lambda bound: bound * 0.99))),
     "bound of another lane": ("certificate", solver(bend=bounded(lambda bound: bound.flip(0)))),
     "NaN bound": ("certificate", solver(bend=bounded(lambda bound: bound * torch.nan))),
+    "a secret certificate": ("certificate", solver(certifies=False)),
     "deaf to budgets": ("budget", solver(solve=deaf_to_budget)),
     "early claim": ("budget", solver(bend=lambda self, s, i, b, t: {"status": s.status * 0})),
     "all stop with the slowest": ("hard_neighbour", solver(bend=all_stop_together)),
@@ -433,7 +435,7 @@ class ToyWithDemand(ToyProblem):
 
     def evaluate(self, instance, decision):
         metrics = super().evaluate(instance, decision)
-        excess = (decision.power_w.sum(-1) - instance.cap_w).clamp_min(0)
+        excess = (decision.power_w.clamp_min(0).sum(-1) - instance.cap_w).clamp_min(0)
         return metrics.replace(violation=excess)
 
     def tighten(self, instance, margin_db):
@@ -645,7 +647,7 @@ def toy_id():
         return name
 
     yield register
-    from isac_gym.core import family as family_module
+    family_module = importlib.import_module("isac_gym.core.family")
 
     for family_name, name in made:
         family_module._ADDED.pop(family_name)

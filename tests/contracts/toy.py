@@ -232,6 +232,7 @@ class ToyWaterfill(Solver):
     """Water level by bisection, each lane by itself."""
 
     name: ClassVar = "waterfill"
+    certifies: ClassVar = True
     max_iterations: int = 80
     tolerance: float = 1e-13
 

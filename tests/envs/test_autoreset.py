@@ -27,7 +27,7 @@ def test_same_step__keeps_step_info_and_gives_final_observation():
 
 
 def test_same_step__restarts_only_the_lanes_that_ended(uneven_id):
-    env = make(16, environment=uneven_id)
+    env = make(16, environment=uneven_id, record_statistics=True)
     env.reset(seed=0)
     singles = [make(1, environment=uneven_id) for _ in range(16)]
     for lane, single in enumerate(singles):
@@ -43,6 +43,10 @@ def test_same_step__restarts_only_the_lanes_that_ended(uneven_id):
             np.testing.assert_allclose(alone[1][0], result[1][lane], rtol=1e-12)
             assert alone[2][0] == result[2][lane]
             assert ("final_obs" in alone[-1]) == result[2][lane]
+            if result[2].any():
+                masks = ("_final_obs", "_final_info", "_episode")
+                assert all(np.array_equal(result[-1][mask], result[2]) for mask in masks)
+                assert np.array_equal(result[-1]["final_info"]["_cost"], result[2])
             if result[2][lane]:
                 np.testing.assert_allclose(
                     alone[-1]["final_obs"][0], result[-1]["final_obs"][lane], rtol=1e-6
@@ -114,6 +118,17 @@ def test_disabled__refuses_to_step_past_the_end_and_resets_under_the_mask(uneven
                 env.step(actions(env))
             observation, _ = env.reset(options={"reset_mask": terminated})
         np.testing.assert_allclose(observation, expected[0], rtol=1e-6)
+
+
+def test_reset_mask__leaves_other_ended_lanes_waiting():
+    env = make(3, autoreset_mode=AutoresetMode.DISABLED)
+    env.reset(seed=0)
+    play(env, 3)
+    env.reset(options={"reset_mask": np.array([True, False, True])})
+    with pytest.raises(ResetNeeded, match=r"lanes \[1\] have ended"):
+        env.step(actions(env))
+    env.reset(options={"reset_mask": np.array([False, True, False])})
+    assert not env.step(actions(env))[2].any()
 
 
 def test_reset_mask__with_a_seed_restarts_only_those_lanes():

@@ -51,7 +51,7 @@ SENSITIVITY: dict[str, dict[str, Any]] = {
     "direct signal cancelled": {"direct_cancel_db": 300.0},
 }
 PROBABILITIES = tuple(np.round(np.linspace(0.01, 0.99, 99), 2).tolist())
-SLOW_SHARE = 0.05  # of the draws for what needs an interior-point solver ...
+SLOW_SHARE = 0.2  # of the draws for what needs an interior-point solver ...
 FEWEST_DRAWS = 100  # ... but not fewer than this
 
 

@@ -1,7 +1,9 @@
 """Figures 3 to 5 of the power-control paper, what they leave out, and the verdict table."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -27,10 +29,11 @@ __all__ = ["make_figures"]
 
 _WIDTH = 7.2  # inches: two columns
 _SI = "self-interference over own power (dB)"
-_FULL = {"color": COLOURS["grey"], "linestyle": "--"}
-_BEST = {"color": COLOURS["blue"], "linestyle": "-"}
-_FAIR = {"color": COLOURS["orange"], "linestyle": "-."}
-_MEAN_BEST = {"color": COLOURS["green"], "linestyle": ":"}
+_FULL: dict[str, Any] = {"color": COLOURS["grey"], "linestyle": "--"}
+_BEST: dict[str, Any] = {"color": COLOURS["blue"], "linestyle": "-"}
+_FAIR: dict[str, Any] = {"color": COLOURS["orange"], "linestyle": "-."}
+_MEAN_BEST: dict[str, Any] = {"color": COLOURS["green"], "linestyle": ":"}
+_ROUNDING_DB = 1e-13  # smallest gap that a logarithmic axis shows
 _OURS = "Scenario constants are ours (the paper's text names none)."
 
 
@@ -83,8 +86,8 @@ def _panels(rows: int, columns: int, height: float) -> tuple[Figure, list[Axes]]
     return figure, axes
 
 
-def _handles(*entries: tuple[str, dict[str, str]]) -> list[Line2D]:
-    return [Line2D([], [], label=label, **style) for label, style in entries]  # pyright: ignore
+def _handles(*entries: tuple[str, dict[str, Any]]) -> list[Line2D]:
+    return [Line2D([], [], label=label, **style) for label, style in entries]
 
 
 def _figure_3(folder: Path, table: Table) -> None:
@@ -133,7 +136,7 @@ def _figure_4(folder: Path, table: Table) -> None:
             ("mean, full power (IC)", _FULL | {"marker": "o"}),
             ("mean, max-min optimum", _BEST | {"marker": "o"}),
             ("each base station", {"color": COLOURS["sky"]}),
-            ("worst (thin)", {"color": "black", "linewidth": "0.9"}),
+            ("worst (thin)", {"color": "black", "linewidth": 0.9}),
         )
     )
     _change(change, table)
@@ -159,7 +162,7 @@ def _figure_4(folder: Path, table: Table) -> None:
 
 def _change(axis: Axes, table: Table) -> None:
     draw_line(axis, table, "exact", "mean_change_percent", marker="o", label="mean", **_BEST)
-    style = {"color": COLOURS["red"], "linestyle": "-", "marker": "s"}
+    style: dict[str, Any] = {"color": COLOURS["red"], "linestyle": "-", "marker": "s"}
     draw_line(axis, table, "exact", "worst_change_percent", label="worst (optimised)", **style)
     axis.axhline(0, color="black", lw=0.8)
     level = level_of_no_gain(table)
@@ -224,9 +227,10 @@ def _figure_sca(folder: Path, gaps: Table, iterations: Table) -> None:
     figure, (gap, count) = _panels(1, 2, 3.0)
     colours = ("orange", "blue", "green")
     for k, (tolerance, colour) in enumerate(zip(measure.SCA_TOLERANCES, colours, strict=True)):
-        scheme, label = f"eps {tolerance:g}", f"$\\epsilon$ = {tolerance:g}"
+        scheme = f"eps {tolerance:g}"
+        label = f"$\\epsilon = 10^{{{math.log10(tolerance):.0f}}}$"
         p, found = gaps.line(scheme, "gap_db")
-        x = np.array([max(e.value, 1e-13) for e in found])
+        x = np.array([max(e.value, _ROUNDING_DB) for e in found])
         gap.plot(x, p, color=COLOURS[colour], ls=("--", "-", "-.")[k], label=label)
         places, found = iterations.line(scheme, "share")
         shown = places <= 10
@@ -241,7 +245,7 @@ def _figure_sca(folder: Path, gaps: Table, iterations: Table) -> None:
             error_kw={"lw": 0.7},
             label=f"{label}, mean {iterations.at('mean', scheme, 'value').value:.1f}",
         )
-    gap.set(xscale="log", xlim=(1e-13, 10), ylim=(0, 1.01))
+    gap.set(xscale="log", xlim=(1e-10, 1), ylim=(0, 1.01))
     gap.set(xlabel="gap to the global optimum (dB)", ylabel="share of draws")
     gap.legend(loc="upper left")
     count.set(xlabel="outer iterations", ylabel="share of draws", xticks=range(1, 11))
@@ -250,8 +254,7 @@ def _figure_sca(folder: Path, gaps: Table, iterations: Table) -> None:
     caption = (
         "Algorithm 1 of the paper (balanced split of the bilinear term, from full power) against "
         "the exact optimum, Gamma = 3 dB, SI = -110 dB; not in the paper. The problem is a "
-        "geometric programme: the gap is the stopping tolerance, not a local optimum. Gaps below "
-        "1e-13 dB are rounding. " + _OURS
+        "geometric programme: the gap is the stopping tolerance, not a local optimum. " + _OURS
     )
     save_figure(figure, folder / "sca.png", caption=caption)
     gaps.write(folder / "sca_gap.csv")
@@ -287,7 +290,7 @@ def _figure_localisation(folder: Path, measured: measure.Measured) -> None:
     usable.set(xlabel=_SI, ylabel="share", ylim=(0, 1))
     usable.yaxis.set_major_formatter(PercentFormatter(1))
     bold = ("all three usable (bold)", {"color": "black", "marker": "o"})
-    usable.legend(handles=_handles(bold, ("per station (thin)", {"color": "black", "lw": "0.8"})))
+    usable.legend(handles=_handles(bold, ("per station (thin)", {"color": "black", "lw": 0.8})))
     median.set(xlabel=_SI, ylabel="median condition number", yscale="log")
     titles = ["Position error bound over its optimum", "The same per draw, SI = -110 dB"]
     more = ["Usable stations with processing gain", "Condition of the 2-D information"]

@@ -5,7 +5,7 @@ reward is a regret against the exact max-min optimum of the slot, so 0 is a clai
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -236,7 +236,9 @@ class DynamicPowerControl(_PowerControlProcess):
         state = self._start(streams, margin_db)
         if self.delay_slots == 0:
             return state
-        past = self._evolve(state.replace(heading_rad=state.heading_rad + math.pi), streams, "past")
+        turned = state.replace(heading_rad=state.heading_rad + math.pi)
+        straight = replace(self, heading_std_rad=0.0)  # the heading is that of the last move
+        past = straight._evolve(turned, streams, "past")
         return state.replace(measured=past.instance)
 
     def advance(
