@@ -22,7 +22,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import stdtrit
 
 __all__ = [
     "COLOURS",
@@ -103,7 +103,7 @@ class Estimate:
         finite = [b for b in self.batches if math.isfinite(b)]
         if len(finite) < _FEWEST_BATCHES:
             return math.nan
-        quantile = float(stats.t.ppf(0.5 + _CONFIDENCE / 2, len(finite) - 1))
+        quantile = float(stdtrit(len(finite) - 1, 0.5 + _CONFIDENCE / 2))
         return quantile * float(np.std(finite, ddof=1)) / math.sqrt(len(finite))
 
     def is_above(self, bound: float) -> bool:
@@ -207,7 +207,7 @@ class Check:
 
     @property
     def deviation(self) -> float:
-        """Distance from ``expected`` over tolerance plus half width; ``inf`` if either is unknown."""
+        """Distance from ``expected`` over tolerance plus half width; ``inf`` if unknown."""
         distance = abs(self.measured.value - self.expected)
         allowed = self.tolerance + self.measured.half_width
         if math.isnan(distance) or math.isnan(allowed):

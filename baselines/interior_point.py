@@ -17,7 +17,6 @@ __all__ = ["Expansion", "Optimum", "Programme", "minimise"]
 
 _LAG = 0.03  # least barrier parameter over the other residuals, and
 _CAP = 0.1  # ... over its last value: it always falls (both found by measurement)
-_LONGEST_MOVE = 5.0  # per variable and step; variables are of order one or natural logarithms
 _CURVATURE_FLOOR = 1e-8  # relative, where a programme is not convex
 
 
@@ -25,8 +24,8 @@ class Expansion(NamedTuple):
     """First-order expansion at a point.
 
     Attributes:
-        gradient: of f, (B, n).
-        constraint: c, (B, C), negative inside.
+        gradient: of f, (B, n, 1).
+        constraint: c, (B, C, 1), negative inside.
         jacobian: of c, (B, C, n).
     """
 
@@ -44,11 +43,11 @@ class Programme(Protocol):
     is_convex: bool
 
     def expand(self, point: Tensor) -> Expansion:
-        """First-order expansion at points (B, n)."""
+        """First-order expansion at points (B, n, 1)."""
         ...
 
     def hessian(self, point: Tensor, multiplier: Tensor) -> Tensor:
-        """Hessian (B, n, n) of f + sum_k multiplier_k c_k, multiplier (B, C) > 0."""
+        """Hessian (B, n, n) of f + sum_k multiplier_k c_k at (B, n, 1), multiplier (B, C, 1)."""
         ...
 
 
@@ -91,7 +90,8 @@ def minimise(
     Returns:
         The optimum; for a programme that is not convex, a stationary point.
     """
-    slack = -programme.expand(start).constraint
+    point = start[:, :, None]
+    slack = -programme.expand(point).constraint
     smallest = 0.1 * tolerance / slack.shape[1]
 
     def step(
@@ -102,14 +102,13 @@ def minimise(
     (point, pair), status, count = iterate_shrinking(
         step,
         programme,  # type: ignore[arg-type] - a protocol cannot be a tuple
-        (start, torch.stack([slack, barrier / slack], 1)),
+        (point, torch.cat([slack, barrier / slack], 2)),
         iterations=iterations,
         tolerance=tolerance,
     )
     at = programme.expand(point)
-    lagrangian = at.gradient[:, :, None] + at.jacobian.mT @ pair[:, 1, :, None]
-    residual = lagrangian.abs().amax((1, 2))
-    return Optimum(point, pair.prod(1).sum(-1), residual, status, count)
+    residual = (at.gradient + torch.bmm(at.jacobian.mT, pair[:, :, 1:])).abs().amax((1, 2))
+    return Optimum(point[:, :, 0], pair.prod(2).sum(-1), residual, status, count)
 
 
 def _newton(
@@ -117,57 +116,59 @@ def _newton(
 ) -> tuple[tuple[Tensor, ...], Tensor]:
     """Predictor for the barrier parameter, then the step; also the residual before it, (B,).
 
-    ``pair`` holds slacks and multipliers, (B, 2, C). Moves are affine in the barrier parameter, so
-    two right-hand sides serve predictor and step.
+    ``pair`` holds slacks and multipliers, (B, C, 2). Moves are affine in the barrier parameter, so
+    two right-hand sides serve predictor and step. Written for few tensor operations: their number
+    is the time of a small batch.
     """
     at = programme.expand(point)
-    slack, multiplier = pair.unbind(1)
+    slack, multiplier = pair[:, :, :1], pair[:, :, 1:]
     inverse = slack.reciprocal()
     weight = multiplier * inverse
     excess = at.constraint + slack
-    gap = (slack * multiplier).sum(-1)
-    sides = at.jacobian.mT @ torch.stack([multiplier, weight * excess, inverse], -1)
-    lagrangian = (at.gradient + sides[:, :, 0]).abs().amax(-1)
-    error = torch.maximum(lagrangian, excess.abs().amax(-1))
+    sides = torch.cat([at.jacobian * weight, multiplier, weight * excess, inverse], 2)
+    sides = torch.bmm(at.jacobian.mT, sides)  # (B, n, n + 3)
+    size = point.shape[1]
+    lagrangian = at.gradient + sides[:, :, size : size + 1]
+    error = torch.maximum(lagrangian.abs().amax((1, 2)), excess.abs().amax((1, 2)))
 
-    matrix = programme.hessian(point, multiplier)
-    matrix = matrix + at.jacobian.mT @ (at.jacobian * weight[:, :, None])
-    sides[:, :, 1] += at.gradient
-    move = _solve(matrix, -sides[:, :, 1:], is_convex=programme.is_convex)  # (B, n, 2)
-    closing = at.jacobian @ -move
-    closing[:, :, 0] -= excess
-    change = torch.stack([-multiplier, inverse], -1) - weight[:, :, None] * closing
-    drift = torch.stack([closing, change], 1)  # (B, 2, C, 2)
+    matrix = programme.hessian(point, multiplier) + sides[:, :, :size]
+    right = sides[:, :, size + 1 :]
+    right[:, :, :1] += at.gradient
+    move = _solve(matrix, right, is_convex=programme.is_convex)  # (B, n, 2), to be subtracted
+    closing = torch.bmm(at.jacobian, move)
+    closing[:, :, :1] -= excess
+    change = torch.cat([-multiplier, inverse], 2) - weight * closing
+    drift = torch.cat([closing[:, :, :1], change[:, :, :1]], 2)  # (B, C, 2) at barrier 0
+    drift_rate = torch.cat([closing[:, :, 1:], change[:, :, 1:]], 2)  # per unit of barrier
 
-    mean = gap / slack.shape[1]
-    ahead = pair + _reach(pair, drift[:, :, :, 0], 1.0)[:, None, None] * drift[:, :, :, 0]
-    barrier = (ahead.prod(1).mean(-1) / mean).pow(3) * mean
-    lag = torch.minimum(_LAG * error, _CAP * mean)
-    barrier = torch.maximum(barrier, lag).clamp_min(smallest)[:, None]
-    drift = drift[:, :, :, 0] + barrier[:, :, None] * drift[:, :, :, 1]
-    travel = move[:, :, 0] + barrier * move[:, :, 1]
-    length = _reach(pair, drift, 1 - mean.clamp(1e-3, 0.1))
-    length = torch.minimum(length, _LONGEST_MOVE / travel.abs().amax(-1))[:, None]
-    state = (point + length * travel, pair + length[:, :, None] * drift)
-    return state, torch.maximum(gap, error)
+    mean = pair.prod(2).mean(1)
+    length = _reach(pair, drift, 1.0)[:, None, None]
+    ahead = torch.addcmul(pair, length, drift).prod(2).mean(1)
+    barrier = torch.maximum(ahead.pow(3) / mean.square(), torch.minimum(_LAG * error, _CAP * mean))
+    barrier = barrier.clamp_min(smallest)[:, None, None]
+    drift = torch.addcmul(drift, barrier, drift_rate)
+    travel = torch.addcmul(move[:, :, :1], barrier, move[:, :, 1:])
+    length = _reach(pair, drift, 1 - mean.clamp(1e-3, 0.1))[:, None, None]
+    state = (
+        torch.addcmul(point, length, travel, value=-1),
+        torch.addcmul(pair, length, drift),
+    )
+    return state, torch.maximum(mean * pair.shape[1], error)
 
 
 def _reach(positive: Tensor, change: Tensor, fraction: Tensor | float) -> Tensor:
-    """Largest step <= 1, (B,), that uses at most ``fraction`` of the way to zero, (B, 2, C)."""
+    """Largest step <= 1, (B,), that uses at most ``fraction`` of the way to zero, (B, C, 2)."""
     tiny = -torch.finfo(positive.dtype).tiny
     return (-fraction / (change / positive).amin((1, 2)).clamp_max(tiny)).clamp_max(1)
 
 
 def _solve(matrix: Tensor, right: Tensor, *, is_convex: bool) -> Tensor:
-    """Solve symmetric systems (B, n, n), (B, n, k); NaN where a convex one is not definite.
+    """Solve symmetric systems (B, n, n), (B, n, k); garbage where a convex one is not definite.
 
     Negative curvature of a programme that is not convex is turned into positive.
     """
     if is_convex:
-        factor, info = torch.linalg.cholesky_ex(matrix, check_errors=False)
-        return torch.cholesky_solve(right, factor) + torch.where(info == 0, 0.0, torch.nan)[
-            :, None, None
-        ]
+        return torch.cholesky_solve(right, torch.linalg.cholesky_ex(matrix)[0])
     scale = matrix.diagonal(dim1=-2, dim2=-1).abs().rsqrt()[:, :, None]
     eigenvalue, basis = torch.linalg.eigh(matrix * scale * scale.mT)
     inverse = eigenvalue.abs().clamp_min(_CURVATURE_FLOOR).reciprocal()[:, :, None]

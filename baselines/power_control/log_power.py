@@ -38,22 +38,22 @@ class _LogPower:
 
     def expand(self, point: Tensor) -> Expansion:
         """See :class:`baselines.interior_point.Programme`."""
-        value, share = self._rows(point)
+        value, share = self._rows(point[:, :, 0])
         eye = torch.eye(point.shape[1], dtype=point.dtype, device=point.device)
         slope = share - eye  # (B, 2, I, I)
         gradient = self.outer(value[:, 0])[1]
         box = torch.cat([eye, -eye]).expand(point.shape[0], -1, -1)
         return Expansion(
-            gradient=(gradient[:, None, :] @ slope[:, 0])[:, 0],
-            constraint=torch.cat([value[:, 1], point, -point - LOG_RANGE], 1),
+            gradient=slope[:, 0].mT @ gradient[:, :, None],
+            constraint=torch.cat([value[:, 1, :, None], point, -point - LOG_RANGE], 1),
             jacobian=torch.cat([slope[:, 1], box], 1),
         )
 
     def hessian(self, point: Tensor, multiplier: Tensor) -> Tensor:
         """See :class:`baselines.interior_point.Programme`."""
-        value, share = self._rows(point)
+        value, share = self._rows(point[:, :, 0])
         _, gradient, bend = self.outer(value[:, 0])
-        weight = torch.stack([gradient, multiplier[:, : point.shape[1]]], 1)[..., None]
+        weight = torch.stack([gradient[:, :, None], multiplier[:, : point.shape[1]]], 1)
         weighted = weight * share  # (B, 2, I, I)
         slope = share[:, 0] - torch.eye(point.shape[1], dtype=point.dtype, device=point.device)
         spread = (share.mT @ weighted).sum(1)

@@ -5,7 +5,7 @@ from typing import ClassVar, cast
 
 from baselines.interior_point import minimise
 from baselines.power_control.log_power import MeanSigmaProgramme
-from baselines.power_control.outcome import limits, outcome, with_interior
+from baselines.power_control.outcome import feasibility, limits, outcome, with_interior
 from isac_gym.core.problem import Problem
 from isac_gym.core.records import TensorRecord
 from isac_gym.core.solution import Budget, Solution, Solver
@@ -43,9 +43,10 @@ class MinMeanSigma(Solver):
         """See :class:`Solver`; ``start`` is not used, the problem is convex."""
         count, tolerance = limits(budget, iterations=self.iterations, tolerance=self.tolerance)
         original = cast(PowerControl, problem).network(instance)
-        network, inside = with_interior(original)
+        known = feasibility(original)
+        network, inside = with_interior(original, known)
         best = minimise(
             MeanSigmaProgramme.of(network), inside.log(), iterations=count, tolerance=tolerance
         )
         power = best.point.exp().clamp_max(1)
-        return outcome(original, power, status=best.status, iterations=best.iterations)
+        return outcome(original, power, known=known, status=best.status, iterations=best.iterations)

@@ -1,5 +1,7 @@
 """Start and end of every power-control solver: an interior point, and powers made a solution."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -7,15 +9,33 @@ from isac_gym.core.solution import Budget, Certificate, Solution, Status, Trace
 from isac_gym.physics.interference import balanced_level, radial_project
 from isac_gym.problems.power_control.model import NormalisedNetwork, PowerControlDecision
 
-__all__ = ["history", "limits", "outcome", "with_interior"]
+__all__ = ["Feasibility", "feasibility", "history", "limits", "outcome", "with_interior"]
 
 _THIN = 1e-9  # margin above 1 below which the feasible set is a point for our purposes
+
+
+class Feasibility(NamedTuple):
+    """What the thresholds allow.
+
+    Attributes:
+        margin: Largest common factor of all thresholds, (B,); feasible iff >= 1.
+        safe: Powers that reach it, (B, I).
+    """
+
+    margin: Tensor
+    safe: Tensor
+
+
+def feasibility(network: NormalisedNetwork) -> Feasibility:
+    """Margin and safe powers of a network."""
+    return Feasibility(*balanced_level(network.comm_coupling, network.comm_noise))
 
 
 def outcome(
     network: NormalisedNetwork,
     power: Tensor,
     *,
+    known: Feasibility | None = None,
     status: Tensor | None = None,
     iterations: Tensor | None = None,
     trace: Trace | None = None,
@@ -28,17 +48,17 @@ def outcome(
     Args:
         network: Normalised network the powers belong to.
         power: Powers over their caps, (B, I).
+        known: ``feasibility(network)`` if it is at hand.
         status: Status of feasible lanes, (B,) int64; None means CONVERGED.
         iterations: Iterations per lane, (B,) int64; None means 0 (closed form).
         trace: History, or None.
         certificate: Bound, or None.
     """
-    comm = (network.comm_coupling, network.comm_noise)
-    margin, safe = balanced_level(*comm)
+    margin, safe = feasibility(network) if known is None else known
     is_feasible = margin >= 1
     zero = torch.zeros_like(margin, dtype=torch.int64)
     status = zero + int(Status.CONVERGED) if status is None else status
-    power = radial_project(power, *comm, safe)
+    power = radial_project(power, network.comm_coupling, network.comm_noise, safe)
     return Solution(
         decision=PowerControlDecision(torch.where(is_feasible[:, None], power, safe)),
         status=torch.where(is_feasible, status, int(Status.INFEASIBLE)),
@@ -48,13 +68,15 @@ def outcome(
     )
 
 
-def with_interior(network: NormalisedNetwork) -> tuple[NormalisedNetwork, Tensor]:
+def with_interior(
+    network: NormalisedNetwork, known: Feasibility
+) -> tuple[NormalisedNetwork, Tensor]:
     """Network and powers (B, I) strictly inside its thresholds and box.
 
     Lanes without an interior (margin below 1 + 1e-9) get thresholds they can meet, so that they do
     not disturb a batched method; :func:`outcome` settles them on the original network.
     """
-    margin, safe = balanced_level(network.comm_coupling, network.comm_noise)
+    margin, safe = known
     relief = torch.where(margin > 1 + _THIN, 1, margin / 2)[:, None]
     coupling, noise = network.comm_coupling * relief[:, :, None], network.comm_noise * relief
     inside = safe * (1 + relief / margin[:, None]) / 2

@@ -14,13 +14,13 @@ from torch import Tensor
 from baselines.interior_point import Optimum, minimise
 from baselines.iteration import take
 from baselines.power_control.log_power import LOG_RANGE, PositionProgramme
-from baselines.power_control.outcome import limits, outcome, with_interior
+from baselines.power_control.outcome import feasibility, limits, outcome, with_interior
 from isac_gym.core.errors import ScenarioError
 from isac_gym.core.problem import Problem
 from isac_gym.core.records import TensorRecord
 from isac_gym.core.solution import Budget, Certificate, Solution, Solver, Status
 from isac_gym.core.units import db_to_linear, linear_to_db
-from isac_gym.physics.interference import balanced_level, radial_project
+from isac_gym.physics.interference import radial_project
 from isac_gym.problems.power_control.model import (
     NormalisedNetwork,
     PowerControl,
@@ -73,7 +73,8 @@ class _PositionBound(Solver):
             )
         count, tolerance = limits(budget, iterations=self.iterations, tolerance=self.tolerance)
         original = problem.network(instance)
-        network, inside = with_interior(original)
+        known = feasibility(original)
+        network, inside = with_interior(original, known)
         programme = PositionProgramme.of(network, _directions(instance, self.dimension))
         if programme.is_convex:
             best = minimise(programme, inside.log(), iterations=count, tolerance=tolerance)
@@ -82,7 +83,11 @@ class _PositionBound(Solver):
             starts = self._starts(network, programme)
             best, power = _best_of(programme, network, starts, inside, count, tolerance)
         solution = outcome(
-            original, power.clamp_max(1), status=best.status, iterations=best.iterations
+            original,
+            power.clamp_max(1),
+            known=known,
+            status=best.status,
+            iterations=best.iterations,
         )
         is_bounded = programme.is_convex and problem.scenario.objective == self.name
         return _certified(problem, instance, solution, best) if is_bounded else solution
@@ -169,13 +174,12 @@ def _best_of(
     """Minimise from every start (K, B, I); the best end, or start, of each lane and its powers."""
     tries, batch, _ = starts.shape
     comm = (network.comm_coupling, network.comm_noise)
-    safe = balanced_level(*comm)[1]
-    starts = torch.stack([radial_project(each, *comm, safe) for each in starts])
+    starts = torch.stack([radial_project(each, *comm, inside) for each in starts])
     many = type(programme)(*(t.repeat(tries, *(1,) * (t.ndim - 1)) for t in programme))
     begin = torch.lerp(starts, inside, _PULL).flatten(0, 1).log()
     ends = minimise(many, begin, iterations=iterations, tolerance=tolerance)
     points = ends.point.exp().clamp_max(1).unflatten(0, (tries, batch))
-    points = torch.stack([radial_project(each, *comm, safe) for each in points])
+    points = torch.stack([radial_project(each, *comm, inside) for each in points])
     value = torch.stack([programme.value(each.log()) for each in torch.cat([points, starts])])
     winner = value.nan_to_num(torch.inf).argmin(0)
     lane = torch.arange(batch, device=winner.device)

@@ -21,12 +21,12 @@ from torch import Tensor
 
 from baselines.interior_point import Expansion, minimise
 from baselines.iteration import iterate_shrinking
-from baselines.power_control.outcome import limits, outcome, with_interior
+from baselines.power_control.outcome import feasibility, limits, outcome, with_interior
 from isac_gym.core.problem import Problem
 from isac_gym.core.records import TensorRecord
 from isac_gym.core.solution import Budget, Solution, Solver, Trace
 from isac_gym.core.units import linear_to_db
-from isac_gym.physics.interference import sinr
+from isac_gym.physics.interference import radial_project, sinr
 from isac_gym.problems.power_control.model import (
     NormalisedNetwork,
     PowerControl,
@@ -36,7 +36,8 @@ from isac_gym.problems.power_control.model import (
 __all__ = ["Sca"]
 
 _NEWTON_STEPS = 60
-_INNER_TOLERANCE = 0.1  # of the outer one, met with a Newton step to spare
+_INNER_TOLERANCE = 0.3  # of the outer one, met with a Newton step to spare
+_FIRST_TOLERANCE = 0.03  # of the first convex problem; ten times less in each further one
 _PULL = 0.01  # how far an iterate is moved inside before the next convex problem
 _ROOM = 0.01  # distance of the first level from its constraints
 _BARRIER = 0.01  # first barrier parameter
@@ -50,41 +51,43 @@ class _Surrogate(NamedTuple):
     """
 
     matrix: Tensor  # (B, 4I, I + 1)
-    offset: Tensor  # (B, 4I)
-    root: Tensor  # (B, I)
-    gradient: Tensor  # (B, I + 1)
+    offset: Tensor  # (B, 4I, 1)
+    root: Tensor  # (B, I, 1)
+    gradient: Tensor  # (B, I + 1, 1)
 
     is_convex = True
 
     def expand(self, point: Tensor) -> Expansion:
         """See :class:`baselines.interior_point.Programme`."""
         count = self.root.shape[1]
-        bent = self.root * point[:, :count].sqrt()
-        constraint = (self.matrix @ point[:, :, None])[:, :, 0] + self.offset
+        xi = point[:, :count]
+        bent = self.root * xi.sqrt()
+        constraint = torch.baddbmm(self.offset, self.matrix, point)
         constraint[:, :count] -= bent
         jacobian = self.matrix.clone()
-        jacobian.diagonal(dim1=-2, dim2=-1)[:, :count] -= bent / (2 * point[:, :count])
+        jacobian.diagonal(dim1=1, dim2=2)[:, :count].unsqueeze(2).sub_(bent / xi, alpha=0.5)
         return Expansion(self.gradient, constraint, jacobian)
 
     def hessian(self, point: Tensor, multiplier: Tensor) -> Tensor:
         """See :class:`baselines.interior_point.Programme`."""
         count = self.root.shape[1]
         bend = multiplier[:, :count] * self.root * point[:, :count].pow(-1.5) / 4
-        return torch.diag_embed(torch.nn.functional.pad(bend, (0, 1)))
+        return torch.diag_embed(torch.nn.functional.pad(bend[:, :, 0], (0, 1)))
 
 
 def _surrogate(network: NormalisedNetwork, x: Tensor, level: Tensor) -> _Surrogate:
     """The convex problem at x (B, I) with level t^k (B,)."""
-    total = x / sinr(x, network.coupling, network.noise)  # y^k = F x + n
+    x, noise = x[:, :, None], network.noise[:, :, None]
+    total = torch.baddbmm(noise, network.coupling, x)  # y^k
     eye = torch.eye(x.shape[1], dtype=x.dtype, device=x.device).expand(x.shape[0], -1, -1)
-    sensing = network.coupling * x[:, None, :] / total[:, :, None]
-    comm = network.comm_coupling * x[:, None, :] / x[:, :, None] - eye
+    sensing = network.coupling * x.mT / total
+    comm = network.comm_coupling * x.mT / x - eye
     zero, one = torch.zeros_like(x), torch.ones_like(x)
-    column = torch.cat([one, zero, zero, zero], 1)[:, :, None]
+    column = torch.cat([one, zero, zero, zero], 1)
     return _Surrogate(
         matrix=torch.cat([torch.cat([sensing, comm, eye, -eye], 1), column], 2),
-        offset=torch.cat([network.noise / total, network.comm_noise / x, -1 / x, zero], 1),
-        root=2 * (x / (level[:, None] * total)).sqrt(),
+        offset=torch.cat([noise / total, network.comm_noise[:, :, None] / x, -1 / x, zero], 1),
+        root=2 * (x / (level[:, None, None] * total)).sqrt(),
         gradient=torch.cat([zero, -one[:, :1]], 1),
     )
 
@@ -119,7 +122,8 @@ class Sca(Solver):
         """See :class:`Solver`; the trace holds 10 log10 t^k for k = 1, 2, ..."""
         count, tolerance = limits(budget, iterations=self.iterations, tolerance=self.tolerance)
         original = cast(PowerControl, problem).network(instance)
-        network, inside = with_interior(original)
+        known = feasibility(original)
+        network, inside = with_interior(original, known)
         first = torch.ones_like(inside)
         if start is not None:
             first = cast(PowerControlDecision, start).power.clamp_min(1e-6)
@@ -129,7 +133,8 @@ class Sca(Solver):
         def step(
             data: _Data, x: Tensor, level: Tensor, trace: Tensor, done: Tensor
         ) -> tuple[tuple[Tensor, ...], Tensor]:
-            better = _advance(data, x, level, tolerance * _INNER_TOLERANCE)
+            accuracy = max(_INNER_TOLERANCE * tolerance, _FIRST_TOLERANCE * 0.1 ** int(done[0]))
+            better = _advance(data, x, level, accuracy)
             new = sinr(better, data.coupling, data.noise).amin(-1)
             is_worse = (new < level) & (done > 0)  # by rounding only
             better = torch.where(is_worse[:, None], x, better)
@@ -146,7 +151,9 @@ class Sca(Solver):
             tolerance=tolerance,
         )
         trace = Trace(objective=linear_to_db(trace[:, : int(used.max())]), length=used)
-        return outcome(original, power, status=status, iterations=used, trace=trace)
+        return outcome(
+            original, power, known=known, status=status, iterations=used, trace=trace
+        )
 
 
 class _Data(NamedTuple):
@@ -161,12 +168,12 @@ class _Data(NamedTuple):
 
 def _advance(data: _Data, x: Tensor, level: Tensor, tolerance: float) -> Tensor:
     """Powers (B, I) that solve the convex problem at x (B, I) with level t^k (B,)."""
+    count = x.shape[1]
     programme = _surrogate(NormalisedNetwork(*data[:4]), x, level)
-    needed = (data.comm_coupling @ x[:, :, None])[:, :, 0] + data.comm_noise
-    is_kept = (needed <= x * (1 + 1e-9)).all(-1, keepdim=True)  # else begin at the safe point
-    begin = torch.where(is_kept, torch.lerp(x, data.inside, _PULL), data.inside) / x
-    flat = programme.expand(torch.nn.functional.pad(begin, (0, 1))).constraint  # at v = 0
-    height = -flat[:, : x.shape[1]].amax(-1, keepdim=True) - _ROOM
+    begin = radial_project(x, data.comm_coupling, data.comm_noise, data.inside)
+    begin = torch.lerp(begin, data.inside, _PULL) / x
+    flat = programme.expand(torch.nn.functional.pad(begin, (0, 1))[:, :, None])  # at v = 0
+    height = -flat.constraint[:, :count, 0].amax(-1, keepdim=True) - _ROOM
     best = minimise(
         programme,
         torch.cat([begin, height], 1),
@@ -174,4 +181,4 @@ def _advance(data: _Data, x: Tensor, level: Tensor, tolerance: float) -> Tensor:
         tolerance=tolerance,
         barrier=_BARRIER,
     )
-    return (best.point[:, :-1] * x).clamp(0, 1)
+    return (best.point[:, :count] * x).clamp(0, 1)

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import PercentFormatter, ScalarFormatter
+from matplotlib.ticker import NullFormatter, PercentFormatter, ScalarFormatter
 
 from baselines.figures import (
     COLOURS,
@@ -48,7 +48,8 @@ def make_figures(
 
     Args:
         out_dir: Folder, created if missing; files are replaced as a whole.
-        draws: Draws of positions and fading, >= 100, in ten batches with unrelated seeds.
+        draws: Draws of positions and fading, >= 100, in ten batches with unrelated seeds. Below
+            some thousands the intervals are too wide to prove every claim.
         seed: Seed of all draws, >= 0.
         progress: Called with one line before each step.
 
@@ -228,7 +229,8 @@ def _figure_sca(folder: Path, gaps: Table, iterations: Table) -> None:
     colours = ("orange", "blue", "green")
     for k, (tolerance, colour) in enumerate(zip(measure.SCA_TOLERANCES, colours, strict=True)):
         scheme = f"eps {tolerance:g}"
-        label = f"$\\epsilon = 10^{{{math.log10(tolerance):.0f}}}$"
+        mean = iterations.at("mean", scheme, "value").value
+        label = f"$\\epsilon = 10^{{{math.log10(tolerance):.0f}}}$ (mean {mean:.1f} iterations)"
         p, found = gaps.line(scheme, "gap_db")
         x = np.array([max(e.value, _ROUNDING_DB) for e in found])
         gap.plot(x, p, color=COLOURS[colour], ls=("--", "-", "-.")[k], label=label)
@@ -243,13 +245,11 @@ def _figure_sca(folder: Path, gaps: Table, iterations: Table) -> None:
             yerr=np.array(half)[shown],
             color=COLOURS[colour],
             error_kw={"lw": 0.7},
-            label=f"{label}, mean {iterations.at('mean', scheme, 'value').value:.1f}",
         )
     gap.set(xscale="log", xlim=(1e-10, 1), ylim=(0, 1.01))
     gap.set(xlabel="gap to the global optimum (dB)", ylabel="share of draws")
-    gap.legend(loc="upper left")
+    figure.legend(*gap.get_legend_handles_labels(), loc="outside upper center", ncols=3)
     count.set(xlabel="outer iterations", ylabel="share of draws", xticks=range(1, 11))
-    count.legend(loc="upper right")
     label_panels([gap, count], ["Distance from the optimum", "Iterations"])
     caption = (
         "Algorithm 1 of the paper (balanced split of the bilinear term, from full power) against "
@@ -276,23 +276,33 @@ def _figure_localisation(folder: Path, measured: measure.Measured) -> None:
         p, found = ratios.line(f"{scheme} at -110 dB", "peb2d_ratio")
         distribution.plot([e.value for e in found], p, label=names[k], **style)
     mean.axhline(1, color="black", lw=0.8)
-    labels = [f"{bound[:3].upper()}-{bound[3]}D\n{si} dB" for bound, si in groups]
+    labels = [f"PEB-{bound[3]}D\n\N{MINUS SIGN}{-si} dB" for bound, si in groups]
     mean.set_xticks(range(len(groups)), labels)
     mean.set(ylabel="mean of PEB / least PEB", ylim=(0.98, None))
-    mean.legend(loc="upper right")
-    distribution.set(xlabel="PEB-2D / least PEB-2D", ylabel="share of draws", xlim=(0.95, 2.6))
+    handles = [
+        (name, style | {"marker": mark})
+        for name, style, mark in zip(names, schemes.values(), "osd", strict=True)
+    ]
+    figure.legend(handles=_handles(*handles), loc="outside upper center", ncols=3)
+    distribution.set(xlabel="PEB-2D / least PEB-2D", ylabel="share of draws", xlim=(0.8, 2.6))
     distribution.set(ylim=(0, 1.01))
     for scheme, style in (("full-power", _FULL), ("exact", _BEST)):
-        marker = {"marker": "o"} if scheme == "exact" else {}
+        marker = {"marker": "s"} if scheme == "exact" else {}
         draw_line(usable, sweep, scheme, "all_usable_share", **style, **marker)
         draw_line(usable, sweep, scheme, "usable_share", lw=0.8, **style)
         draw_line(median, sweep, scheme, "condition2d_median", **style, **marker)
     usable.set(xlabel=_SI, ylabel="share", ylim=(0, 1))
     usable.yaxis.set_major_formatter(PercentFormatter(1))
-    bold = ("all three usable (bold)", {"color": "black", "marker": "o"})
+    bold = ("all three usable (bold)", {"color": "black"})
     usable.legend(handles=_handles(bold, ("per station (thin)", {"color": "black", "lw": 0.8})))
-    median.set(xlabel=_SI, ylabel="median condition number", yscale="log")
-    titles = ["Position error bound over its optimum", "The same per draw, SI = -110 dB"]
+    median.set(xlabel=_SI, ylabel="median condition number", yscale="log", ylim=(2, 40))
+    median.set_yticks([2, 5, 10, 20, 40])
+    median.yaxis.set_minor_formatter(NullFormatter())
+    median.yaxis.set_major_formatter(ScalarFormatter())
+    titles = [
+        "Position error bound over its optimum",
+        "The same per draw, SI = \N{MINUS SIGN}110 dB",
+    ]
     more = ["Usable stations with processing gain", "Condition of the 2-D information"]
     label_panels([mean, distribution, usable, median], [*titles, *more])
     caption = (

@@ -223,6 +223,12 @@ class DynamicPowerControl(_PowerControlProcess):
             check_positive(name, getattr(self, name))
         for name in ("speed_mps", "heading_std_rad"):
             check_positive(name, getattr(self, name), allow_zero=True)
+        reach_m, radius_m = self.speed_mps * self.slot_s, self.problem.scenario.hex_radius_m
+        if reach_m > radius_m / 2:
+            raise ScenarioError(
+                f"speed_mps * slot_s must be <= hex_radius_m / 2 = {radius_m / 2:g} m, "
+                f"got {reach_m:g} m."
+            )
         if not 0 <= self.correlation <= 1:
             raise ScenarioError(f"correlation must be in [0, 1], got {self.correlation}.")
 
