@@ -16,14 +16,9 @@ from isac_gym.core.errors import ScenarioError
 
 __all__ = ["register"]
 
-_COLUMNS = {  # heading: (key of the summary, factor)
-    "reward/slot": ("reward", 1.0),
-    "objective": ("objective", 1.0),
-    "loss": ("loss", 1.0),
-    "share of bound, %": ("share", 100.0),
-    "score": ("score", 1.0),
-    "infeasible, %": ("infeasible", 100.0),
-}
+_ONE_STEP = {"loss": ("loss", 1.0), "share %": ("share", 100.0), "score": ("score", 1.0)}
+_IN_TIME = {"reward per slot": ("reward", 1.0), "objective": ("objective", 1.0)}
+_ALWAYS = {"infeasible %": ("infeasible", 100.0)}  # heading: (key of the summary, factor)
 
 
 def register(app: typer.Typer) -> None:
@@ -135,13 +130,11 @@ def _bar(*, quiet: bool) -> Progress:
 def _print(out: Path, manifest: Any) -> None:
     console, results = Console(), manifest.results
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-    shown = {
-        heading: place
-        for heading, place in _COLUMNS.items()
-        if any(place[0] in row for row in results.values())
-    }
-    for heading in ("policy", *shown):
-        table.add_column(Text(heading), justify="left" if heading == "policy" else "right")
+    has_bound = any("share" in row for row in results.values())
+    shown = (_ONE_STEP if has_bound else _IN_TIME) | _ALWAYS
+    table.add_column("policy", no_wrap=True)
+    for heading in shown:
+        table.add_column(Text(heading), justify="right", no_wrap=True)
     for policy, row in results.items():
         table.add_row(policy, *(_cell(row, *place) for place in shown.values()))
     console.print(table)

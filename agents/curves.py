@@ -31,7 +31,7 @@ def plot_curves(manifests: Sequence[Manifest], path: Path | str) -> None:
         raise ScenarioError(f"curves must belong to one task, got {len(tasks)}.")
     first = manifests[0]
     top = max(first.curve_references.values(), default=-np.inf)
-    highest = max(point.value for m in manifests for point in m.curve)
+    highest = max((point.value for m in manifests for point in m.curve), default=np.inf)
     is_gap = np.isfinite(top) and top > highest
     figure = Figure(figsize=(7.0, 4.2), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)

@@ -82,10 +82,14 @@ def certificate(problem: Problem, instance: TensorRecord) -> Certificate | None:
         Certificate with ``bound`` (B,), or None if no solver can certify the objective.
     """
     for solver_type in solvers(problem.name).values():
-        if solver_type.certifies:
+        if not solver_type.certifies:
+            continue
+        try:
             found = solve(problem, instance, solver_type()).certificate
-            if found is not None:
-                return found
+        except ScenarioError:  # this solver does not apply to the scenario, the next one may
+            continue
+        if found is not None:
+            return found
     return None
 
 

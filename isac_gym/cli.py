@@ -14,12 +14,12 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 from typer.core import TyperGroup
 
 from isac_gym.core.errors import IsacError
 from isac_gym.core.family import families
+from isac_gym.terminal import Json, duration, plain_table, print_json
 
 __all__ = ["main", "make_app"]
 
@@ -36,7 +36,6 @@ Every command takes --help, and --json for programs.
 
 Exit codes: 0 done; 1 a check or a claim failed; 2 wrong input (one line on stderr says what).
 """
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
 class _Group(TyperGroup):
@@ -137,13 +136,13 @@ def _list(as_json: Json = False) -> None:
     """  # noqa: D301 - the help renderer wants the \b character
     catalogue = [_catalogue_entry(name, _task_counts()) for name in families()]
     if as_json:
-        _print_json({"problems": catalogue})
+        print_json({"problems": catalogue})
         return
     console = Console()
     for entry in catalogue:
         console.print(Text(f"{entry['name']}", style="bold"), entry["title"])
         console.print(Text(f"  {entry['paper']}", style="dim"))
-        grid = _table("environment", "what it is")
+        grid = plain_table("environment", "what it is")
         for environment in entry["environments"]:
             grid.add_row(environment["id"], environment["doc"])
         console.print(grid)
@@ -189,7 +188,7 @@ def _show(
 
     found = card(name, scenario)
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
     _print_card(found, scenario)
 
@@ -200,17 +199,17 @@ def _print_card(found: dict[str, Any], scenario: str) -> None:
     console.print(Text(found["paper"], style="dim"), end="\n\n")
     for line in found["formulas"]:
         console.print(Text(f"  {line}"))
-    grid = _table("field", f"{scenario!r}", "allowed", "meaning", "source")
+    grid = plain_table("field", f"{scenario!r}", "allowed", "meaning", "source")
     for row in found["scenario"]:
         grid.add_row(*(str(row[key]) for key in ("field", "value", "allowed", "doc", "source")))
     _print_section(console, "Scenario", grid)
-    grid = _table("preset", "changes")
+    grid = plain_table("preset", "changes")
     for preset, changes in found["presets"].items():
         grid.add_row(preset, ", ".join(f"{k} = {v}" for k, v in changes.items()) or "defaults")
     _print_section(console, "Presets", grid)
     axes = ", ".join(f"{axis} {meaning}" for axis, meaning in found["axes"].items())
     for record, rows in found["records"].items():
-        grid = _table("field", "axes", "kind", "unit", "meaning")
+        grid = plain_table("field", "axes", "kind", "unit", "meaning")
         for row in rows:
             grid.add_row(row["field"], row["axes"], row["kind"], row["unit"], row["doc"])
         _print_section(console, f"{record.capitalize()} ({axes})", grid)
@@ -221,14 +220,14 @@ def _print_card(found: dict[str, Any], scenario: str) -> None:
 def _print_environment(console: Console, environment: dict[str, Any]) -> None:
     action, agents = environment["action"], environment["agents"]
     settings = ", ".join(f"{s['setting']} = {s['default']!r}" for s in environment["settings"])
-    grid = _table("entries", "observation", "meaning")
+    grid = plain_table("entries", "observation", "meaning")
     for block in environment["observation"]:
         grid.add_row("{}:{}".format(*block["entries"]), block["name"], block["doc"])
     _print_section(console, f"{environment['id']}: {environment['doc']}", grid)
     console.print(f"  action: {action['size']} numbers in [{action['low']:g}, {action['high']:g}]")
     console.print(f"  reward vector: {', '.join(environment['objectives'])}")
     console.print(Text(f"  settings: {settings}"))
-    grid = _table("entries", "observation of one agent", "meaning")
+    grid = plain_table("entries", "observation of one agent", "meaning")
     for block in environment["local_observation"]:
         grid.add_row("{}:{}".format(*block["entries"]), block["name"], block["doc"])
     if environment["parallel_id"]:
@@ -269,7 +268,7 @@ def _bench(
     if out is not None:
         out.write_text(json.dumps(report, indent=2) + "\n")
     if as_json:
-        _print_json(report)
+        print_json(report)
     else:
         _print_report(console, report)
     if any(row["verdict"] == bench.Verdict.FAIL for row in report["rows"]):
@@ -282,15 +281,15 @@ def _print_report(console: Console, report: dict[str, Any]) -> None:
         f"{machine['processor']}, {machine['cores']} cores; Python {machine['python']}, "
         f"torch {machine['torch']}, {machine['threads']} thread"
     )
-    grid = _table("row", "ours", "against", "ratio (min-max)", "target", "verdict")
+    grid = plain_table("row", "ours", "against", "ratio (min-max)", "target", "verdict")
     for row in report["rows"]:
         measured = row["ratio"] is not None
         spread = "{ratio:.3g} ({ratio_low:.3g}-{ratio_high:.3g})".format(**row) if measured else "-"
         facts = ", ".join(f"{name} {value:.3g}" for name, value in row["facts"].items())
         grid.add_row(
             "\n".join(filter(None, (row["name"], facts, row["note"]))),
-            f"{row['ours']}\n{_seconds(row['our_seconds'])}/{row['unit']}",
-            f"{row['theirs']}\n{_seconds(row['their_seconds'])}/{row['unit']}",
+            f"{row['ours']}\n{_per_unit(row, 'our_seconds')}",
+            f"{row['theirs']}\n{_per_unit(row, 'their_seconds')}",
             spread,
             f">= {row['target']:g}",
             row["verdict"].upper(),
@@ -298,27 +297,11 @@ def _print_report(console: Console, report: dict[str, Any]) -> None:
     console.print(grid)
 
 
-def _seconds(value: float | None) -> str:
-    if value is None:
-        return "-"
-    for scale, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "us")):
-        if value >= scale:
-            return f"{value / scale:.3g} {unit}"
-    return f"{value / 1e-9:.3g} ns"
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(Text(column), overflow="fold")
-    return table
+def _per_unit(row: dict[str, Any], key: str) -> str:
+    return "" if row[key] is None else f"{duration(row[key])}/{row['unit']}"
 
 
 def _print_section(console: Console, title: str, grid: Table) -> None:
     console.print()
     console.print(Text(title, style="bold"))
     console.print(grid)
-
-
-def _print_json(data: object) -> None:
-    typer.echo(json.dumps(data, indent=2, allow_nan=False))

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from isac_gym.core import family
 from leaderboard.results import Method, Result
-from leaderboard.scoring import instance_scores, interquartile_mean, overall, ranks
+from leaderboard.scoring import Standing, instance_scores, interquartile_mean, standings
 from leaderboard.store import Row, Store
 from leaderboard.tasks import References, Task, load_references, tasks
 
@@ -69,13 +69,10 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class OverallLine:
-    """One row of an overall table: mean over tasks of the interquartile means."""
+    """One row of an overall table, with the interquartile means by task id."""
 
     name: str
-    rank: int
-    value: float
-    low: float
-    high: float
+    standing: Standing
     by_task: dict[str, float]
 
 
@@ -85,6 +82,7 @@ class Track:
 
     problem: str
     title: str
+    paper: str
     tier: str
     tables: tuple[Table, ...]
     lines: tuple[OverallLine, ...]
@@ -133,8 +131,9 @@ def _table(task: Task, rows: Sequence[Row], references: References) -> Table:
     newest = [row for row in current.values() if row.status == "valid"]
     reasons = {row.id: _unranked_because(task, row.result) for row in newest}
     ranked = {row.id: row for row in newest if not reasons[row.id]}
-    place = ranks({row_id: [r.result.scores(task, references)] for row_id, r in ranked.items()})
-    lines = [Line(row=row, rank=place.get(row.id), why=reasons[row.id]) for row in newest]
+    place = standings({name: [r.result.scores(task, references)] for name, r in ranked.items()})
+    rank = {name: standing.rank for name, standing in place.items()}
+    lines = [Line(row=row, rank=rank.get(row.id), why=reasons[row.id]) for row in newest]
     lines.sort(key=lambda line: (line.rank or 10**6, -line.result.summary.iqm, line.row.id))
     return Table(
         task=task,
@@ -159,7 +158,7 @@ def _unranked_because(task: Task, result: Result) -> str:
     if result.method.kind == "genie":
         return "genie: knows what no method can"
     if result.is_partial(task):
-        return f"partial: {len(result.objective)} of {task.instances.count} instances"
+        return f"partial: {len(result.objective)} of {task.instances.count}"
     if result.task_digest != task.digest():
         return "scored on another version of the task"
     if result.above_bound:
@@ -189,16 +188,25 @@ def _track(problem: str, kind: str, tables: Sequence[Table]) -> Track:
     names = sorted({name for each in scores.values() for name in each})
     complete = [name for name in names if all(name in each for each in scores.values())]
     parts = {name: [each[name] for each in scores.values()] for name in complete}
-    place = ranks(parts) if parts else {}
-    lines = [_overall_line(name, parts[name], list(scores), place[name]) for name in complete]
-    lines.sort(key=lambda line: (line.rank, -line.value, line.name))
+    lines = [
+        OverallLine(
+            name=name,
+            standing=standing,
+            by_task={
+                task_id: float(interquartile_mean(each))
+                for task_id, each in zip(scores, parts[name], strict=True)
+            },
+        )
+        for name, standing in standings(parts).items()
+    ]
     return Track(
         problem=problem,
         title=family(problem).title,
+        paper=family(problem).paper,
         tier=_TRACKS[kind],
         tables=tuple(tables),
         lines=tuple(lines),
-        axis=_axis([line.low for line in lines], [line.high for line in lines]),
+        axis=_axis([x.standing.low for x in lines], [x.standing.high for x in lines]),
         left_out=tuple(name for name in names if name not in complete),
     )
 
@@ -209,17 +217,6 @@ def _ranked_scores(table: Table) -> Mapping[str, FloatArray]:
         for line in table.lines
         if line.rank is not None
     }
-
-
-def _overall_line(
-    name: str, parts: Sequence[FloatArray], task_ids: Sequence[str], rank: int
-) -> OverallLine:
-    value, low, high = overall(parts)
-    each = {
-        task_id: float(interquartile_mean(scores))
-        for task_id, scores in zip(task_ids, parts, strict=True)
-    }
-    return OverallLine(name=name, rank=rank, value=value, low=low, high=high, by_task=each)
 
 
 def _cards(tables: Sequence[Table]) -> list[MethodCard]:

@@ -216,8 +216,9 @@ def _demo(
             run = run_job(task, job, progress=watch)
             store.add(run.result, decision=run.decision)
             progress.advance(total)
-        page = build_site(out, store=store)
-    for table in build_board(store).tables:
+        board = build_board(store)
+        page = build_site(out, store=store, board=board)
+    for table in board.tables:
         console.print(_score_grid(table))
     seconds = time.perf_counter() - start
     console.print(f"{len(jobs)} runs in {seconds:.0f} s; the page: {page}", style="bold")

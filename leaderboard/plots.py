@@ -3,7 +3,9 @@
 import io
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 from leaderboard.board import Table
 from leaderboard.scoring import profile
 
-__all__ = ["profile_svg"]
+__all__ = ["ProfilePlot", "profile_plot"]
 
 FloatArray = NDArray[np.float64]
 _INK, _FAINT = "#010203", "#040506"  # replaced by the page's colours
@@ -22,8 +24,21 @@ _SMALLEST_LOSS = 1e-6
 _ALIKE = 0.02  # largest difference of two profiles that would be drawn on top of each other
 
 
-def profile_svg(table: Table) -> str:
-    """Performance profiles of a task's ranked methods as an inline SVG element.
+@dataclass(frozen=True, kw_only=True)
+class ProfilePlot:
+    """A plot for the page.
+
+    Attributes:
+        svg: Inline SVG element, empty where there is nothing to draw.
+        legend: Pairs (colour, names); the methods named last have no colour of their own.
+    """
+
+    svg: str = ""
+    legend: tuple[tuple[str, str], ...] = ()
+
+
+def profile_plot(table: Table) -> ProfilePlot:
+    """Performance profiles of a task's ranked methods.
 
     Static tasks: share of instances within a given loss of the bound. Dynamic tasks: share of
     episodes that score at least a given number of points. Methods whose curves nearly coincide
@@ -31,7 +46,7 @@ def profile_svg(table: Table) -> str:
     """
     chosen = [line for line in table.lines if line.rank is not None]
     if not chosen:
-        return ""
+        return ProfilePlot()
     is_static = table.task.kind == "static"
     if is_static:
         values = {x.result.method.name: x.result.loss(table.references) for x in chosen}
@@ -43,9 +58,10 @@ def profile_svg(table: Table) -> str:
         values = {name: -each for name, each in scores.items()}
         grid = -np.linspace(table.axis.low, table.axis.high, 300)[::-1]
     curves = {name: profile(each, grid) for name, each in values.items()}
-    figure = Figure(figsize=(7.2, 3.3), layout="constrained")
+    figure = Figure(figsize=(6.6, 3.1), layout="constrained")
     axes = figure.subplots()
-    _draw(axes, grid if is_static else -grid, curves)
+    groups = _groups(curves)
+    _draw(axes, grid if is_static else -grid, curves, groups)
     if is_static:
         axes.set_xscale("log")
         axes.set_xlabel(f"loss to the bound ({table.task.metric.unit})")
@@ -53,20 +69,27 @@ def profile_svg(table: Table) -> str:
     else:
         axes.set_xlabel("score")
         axes.set_ylabel("episodes with at least that score")
-    return _svg(figure, axes, table.task.id)
+    legend = [(colour, ", ".join(group)) for colour, group in zip(_COLOURS, groups, strict=False)]
+    rest = [name for group in groups[len(_COLOURS) :] for name in group]
+    if rest:
+        legend.append(("var(--line)", ", ".join(rest)))
+    return ProfilePlot(svg=_svg(figure, axes, table.task.id), legend=tuple(legend))
 
 
-def _draw(axes: Axes, grid: FloatArray, curves: Mapping[str, FloatArray]) -> None:
-    for number, group in enumerate(_groups(curves)):
+def _draw(
+    axes: Axes,
+    grid: FloatArray,
+    curves: Mapping[str, FloatArray],
+    groups: Sequence[Sequence[str]],
+) -> None:
+    for number, group in enumerate(groups):
         is_coloured = number < len(_COLOURS)
-        shown = ", ".join(group[:3]) + (f" and {len(group) - 3} more" if len(group) > 3 else "")
         axes.plot(
             grid,
             curves[group[0]],
             color=_COLOURS[number] if is_coloured else _FAINT,
             linewidth=2.0 if is_coloured else 1.0,
             zorder=3 if is_coloured else 2,
-            label=shown if is_coloured else None,
         )
 
 
@@ -90,15 +113,11 @@ def _svg(figure: Figure, axes: Axes, name: str) -> str:
     axes.spines[["top", "right"]].set_visible(False)
     for spine in axes.spines.values():
         spine.set_color(_FAINT)
-    axes.tick_params(colors=_INK, length=0, labelsize=9)
+    axes.tick_params(which="both", colors=_INK, length=0, labelsize=10)
     for label in (axes.xaxis.label, axes.yaxis.label):
         label.set_color(_INK)
-        label.set_fontsize(9)
-    legend = axes.legend(frameon=False, fontsize=8.5, labelcolor=_INK, loc="best")
-    legend.set_zorder(4)
+        label.set_fontsize(10)
     buffer = io.StringIO()
-    import matplotlib
-
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     return _inline(buffer.getvalue(), name)

@@ -8,7 +8,7 @@ statistical precipice" (interquartile mean, profiles); the paired rank rule is o
 """
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,14 +17,13 @@ from scipy import stats
 
 __all__ = [
     "Comparison",
+    "Standing",
     "Summary",
     "compare",
     "instance_scores",
     "interquartile_mean",
-    "interval",
-    "overall",
     "profile",
-    "ranks",
+    "standings",
     "summarise",
     "worst_tail",
 ]
@@ -80,6 +79,16 @@ class Comparison:
         return self.low <= RESOLUTION and self.high >= -RESOLUTION
 
 
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """Place of a method: rank, mean over tasks of the interquartile means, its 95 % interval."""
+
+    rank: int
+    value: float
+    low: float
+    high: float
+
+
 def instance_scores(
     objective: FloatArray, floor: FloatArray, bound: FloatArray, *, min_range: float
 ) -> FloatArray:
@@ -109,11 +118,6 @@ def worst_tail(scores: FloatArray, share: float = 0.05) -> float:
     return float(np.sort(scores)[:count].mean())
 
 
-def interval(scores: FloatArray) -> tuple[float, float]:
-    """95 % percentile-bootstrap interval of the interquartile mean."""
-    return _bootstrap([scores.size], lambda index: interquartile_mean(scores[index]))
-
-
 def summarise(
     objective: FloatArray, floor: FloatArray, bound: FloatArray, *, min_range: float
 ) -> Summary:
@@ -126,7 +130,7 @@ def summarise(
     weighted = scores[~np.isnan(scores)]
     if not weighted.size:
         raise ValueError(f"min_range = {min_range}: no instance carries weight.")
-    low, high = interval(weighted)
+    low, high = _interval(_resampled([weighted]).draws)
     loss = bound - objective
     return Summary(
         iqm=float(interquartile_mean(weighted)),
@@ -149,54 +153,32 @@ def compare(first: Sequence[FloatArray], second: Sequence[FloatArray]) -> Compar
         first: Scores of the first method, one array per task, without NaN.
         second: Scores of the second method on the same instances.
     """
-
-    def difference(*index: NDArray[np.int64]) -> FloatArray:
-        parts = [
-            interquartile_mean(a[i]) - interquartile_mean(b[i])
-            for a, b, i in zip(first, second, index, strict=True)
-        ]
-        return np.mean(parts, axis=0)
-
-    low, high = _bootstrap([scores.size for scores in first], difference)
-    value = float(difference(*(np.arange(scores.size) for scores in first)))
-    return Comparison(difference=value, low=low, high=high)
+    return _difference(_resampled(first), _resampled(second))
 
 
-def ranks(methods: Mapping[str, Sequence[FloatArray]]) -> dict[str, int]:
-    """Rank of every method; a method tied with the first of the current group shares its rank.
+def standings(methods: Mapping[str, Sequence[FloatArray]]) -> dict[str, Standing]:
+    """Place methods by the mean over tasks of their interquartile means.
+
+    A method tied with the first of the current group shares its rank; after a tie of two on rank 1
+    comes rank 3.
 
     Args:
         methods: Per method its scores, one array per task, on common instances, without NaN.
 
     Returns:
-        Ranks 1, 2, ... by method; after a tie of two on rank 1 comes rank 3.
+        Standing by method, best first.
     """
-    value = {
-        name: np.mean([interquartile_mean(s) for s in parts]) for name, parts in methods.items()
-    }
-    order = sorted(methods, key=lambda name: (-value[name], name))
-    placed: dict[str, int] = {}
+    drawn = {name: _resampled(parts) for name, parts in methods.items()}
+    placed: dict[str, Standing] = {}
     leader = ""
-    for position, name in enumerate(order, start=1):
-        if leader and compare(methods[leader], methods[name]).is_tie:
-            placed[name] = placed[leader]
-        else:
-            leader, placed[name] = name, position
+    for position, name in enumerate(sorted(drawn, key=lambda n: (-drawn[n].value, n)), start=1):
+        is_tied = leader and _difference(drawn[leader], drawn[name]).is_tie
+        if not is_tied:
+            leader = name
+        low, high = _interval(drawn[name].draws)
+        rank = placed[leader].rank if is_tied else position
+        placed[name] = Standing(rank=rank, value=drawn[name].value, low=low, high=high)
     return placed
-
-
-def overall(parts: Sequence[FloatArray]) -> tuple[float, float, float]:
-    """Mean over tasks of the interquartile means and its 95 % interval (value, low, high).
-
-    Instances are resampled within each task.
-    """
-
-    def mean_of_tasks(*index: NDArray[np.int64]) -> FloatArray:
-        values = [interquartile_mean(scores[i]) for scores, i in zip(parts, index, strict=True)]
-        return np.mean(values, axis=0)
-
-    low, high = _bootstrap([scores.size for scores in parts], mean_of_tasks)
-    return float(mean_of_tasks(*(np.arange(scores.size) for scores in parts))), low, high
 
 
 def profile(loss: FloatArray, thresholds: FloatArray) -> FloatArray:
@@ -204,25 +186,44 @@ def profile(loss: FloatArray, thresholds: FloatArray) -> FloatArray:
     return np.searchsorted(np.sort(loss), thresholds, side="right") / loss.size
 
 
-def _bootstrap(sizes: Sequence[int], statistic: Callable[..., FloatArray]) -> tuple[float, float]:
-    """95 % percentile interval of a statistic of instance numbers, one index array per task."""
-    if min(sizes) < 2:
-        value = float(statistic(*(np.arange(size) for size in sizes)))
-        return value, value
+@dataclass(frozen=True)
+class _Resampled:
+    value: float
+    draws: FloatArray  # (resamples,)
 
-    def of_resample(*samples: FloatArray, axis: int = -1) -> FloatArray:
-        del axis  # scipy puts the resamples first and the instances last
-        return statistic(*(sample.astype(np.int64) for sample in samples))
 
+def _resampled(parts: Sequence[FloatArray]) -> _Resampled:
+    """Mean over tasks of the interquartile means, on the instances and on bootstrap resamples.
+
+    Instances are resampled within each task. The generator is fixed, so methods with equally many
+    instances meet the same resamples: differences of their draws are a paired bootstrap.
+    """
+
+    def statistic(*samples: FloatArray, axis: int = -1) -> FloatArray:
+        return np.mean([interquartile_mean(sample, axis) for sample in samples], axis=0)
+
+    value = float(statistic(*parts))
+    if min(scores.size for scores in parts) < 2:
+        return _Resampled(value, np.full(_RESAMPLES, value))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", stats.DegenerateDataWarning)  # all scores equal: width 0
         result = stats.bootstrap(
-            [np.arange(size) for size in sizes],
-            of_resample,
+            list(parts),
+            statistic,
             n_resamples=_RESAMPLES,
             vectorized=True,
             axis=-1,
             method="percentile",
             rng=np.random.default_rng(_SEED),
         )
-    return float(result.confidence_interval.low), float(result.confidence_interval.high)
+    return _Resampled(value, result.bootstrap_distribution)
+
+
+def _interval(draws: FloatArray) -> tuple[float, float]:
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def _difference(first: _Resampled, second: _Resampled) -> Comparison:
+    low, high = _interval(first.draws - second.draws)
+    return Comparison(difference=first.value - second.value, low=low, high=high)

@@ -10,25 +10,26 @@ from markupsafe import Markup
 
 from leaderboard.arrays import write_bytes
 from leaderboard.board import Board, build_board
-from leaderboard.plots import profile_svg
+from leaderboard.plots import profile_plot
 from leaderboard.store import Store
 from leaderboard.submission import software_versions
 
 __all__ = ["build_site"]
 
 
-def build_site(out_dir: Path, *, store: Store | None = None) -> Path:
+def build_site(out_dir: Path, *, store: Store | None = None, board: Board | None = None) -> Path:
     """Build the page from a store; the same store gives the same bytes.
 
     Args:
         out_dir: Folder of the page; made if missing, files of the same name are replaced.
         store: Results; the ones shipped with the package if None.
+        board: What :func:`build_board` made of the store, if it is at hand.
 
     Returns:
         Path of ``index.html``.
     """
     store = Store() if store is None else store
-    board = build_board(store)
+    board = build_board(store) if board is None else board
     environment = _environment()
 
     def render(template: str, path: str, **values: Any) -> None:
@@ -39,11 +40,13 @@ def build_site(out_dir: Path, *, store: Store | None = None) -> Path:
     render("index.html", "index.html")
     render("methods.html", "methods.html")
     for table in board.tables:
+        plot = profile_plot(table)
         render(
             "task.html",
             f"tasks/{table.task.id}.html",
             table=table,
-            profile=Markup(profile_svg(table)),
+            svg=Markup(plot.svg),  # our own drawing; the names stand in the legend, escaped
+            legend=plot.legend,
         )
     style = environment.get_template("style.css").render()
     write_bytes(out_dir / "style.css", style.encode())
@@ -81,6 +84,7 @@ def _environment() -> Environment:
         "duration": _duration,
         "quantity": _quantity,
         "slug": _slug,
+        "floor_label": lambda task: task.reference("floor").label,
     }
     environment.globals["software"] = software_versions()
     return environment

@@ -41,10 +41,10 @@ class AmortisedConfig:
         max_gradient: Norm at which gradients are clipped.
     """
 
-    hidden: tuple[int, ...] = (128, 128, 128)
+    hidden: tuple[int, ...] = (192, 192, 192)
     activation: Literal["relu", "silu", "tanh"] = "silu"
     num_envs: int = 256
-    learning_rate: float = 1e-2
+    learning_rate: float = 5e-3
     warm_up: int = 200
     pool_size: int = 16384
     reuse: int = 4
@@ -59,13 +59,15 @@ class AmortisedConfig:
         for name in ("learning_rate", "max_gradient"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ScenarioError(f"{name} must be > 0, got {getattr(self, name)}.")
+        if any(width < 1 for width in self.hidden):
+            raise ScenarioError(f"hidden widths must be >= 1, got {self.hidden}.")
         if not 0 <= self.violation_weight < math.inf:
             raise ScenarioError(f"violation_weight must be >= 0, got {self.violation_weight}.")
 
     @classmethod
     def default_for(cls, process: Process) -> "AmortisedConfig":
-        """Longer processes see fewer, correlated states per second: smaller steps."""
-        return cls() if process.horizon == 1 else cls(learning_rate=1e-3)
+        """Longer processes see fewer, correlated states per second: a smaller network."""
+        return cls() if process.horizon == 1 else cls(hidden=(128, 128, 128), learning_rate=3e-3)
 
 
 def train(
@@ -84,8 +86,8 @@ def train(
     config = config or AmortisedConfig.default_for(task.process)
     network = make_network(task, config)
     recorder = Recorder(task, progress)
-    recorder.record(0, network)
     try:
+        recorder.record(0, network)
         for steps in gradient_steps(network, task, config):
             if recorder.is_due(steps) and recorder.record(steps, network):
                 break

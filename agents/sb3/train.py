@@ -50,7 +50,7 @@ class PpoConfig:
     rollout: int = 32
     batch_size: int = 512
     epochs: int = 6
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     is_annealed: bool = True
     gamma: float = 0.9
     gae_lambda: float = 0.9
@@ -61,6 +61,8 @@ class PpoConfig:
         for name in ("num_envs", "rollout", "batch_size", "epochs"):
             if getattr(self, name) < 1:
                 raise ScenarioError(f"{name} must be >= 1, got {getattr(self, name)}.")
+        if any(width < 1 for width in self.hidden):
+            raise ScenarioError(f"hidden widths must be >= 1, got {self.hidden}.")
         for name in ("gamma", "gae_lambda"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ScenarioError(f"{name} must be in [0, 1], got {getattr(self, name)}.")

@@ -5,6 +5,7 @@ instance by instance with Clarabel. The method and its symbols are those of
 ``baselines.power_control.sca``.
 """
 
+import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar, cast
@@ -58,7 +59,9 @@ class _Programme:
         for name, value in values.items():
             self.parameters[name].value = value
         try:
-            self.problem.solve(solver=cp.CLARABEL, **options)
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="Solution may be inaccurate")
+                self.problem.solve(solver=cp.CLARABEL, **options)
         except (cp.SolverError, ValueError):  # Clarabel gave up, or returned NaN
             return None
         if self.problem.status not in _SOLVED:
@@ -201,11 +204,11 @@ class ScaCvxpy(Solver):
         used = torch.tensor([len(e[1]) for e in ends])
         longest = max(1, int(used.max()))
         levels = [(e[1] + e[1][-1:] * longest or [np.nan] * longest)[:longest] for e in ends]
-        trace = Trace(objective=linear_to_db(torch.tensor(levels, dtype=torch.float64)), length=used)
-        status = torch.tensor([int(e[2]) for e in ends], device=like.device)
-        return outcome(
-            network, power.to(like.device), status=status, iterations=used, trace=trace
+        trace = Trace(
+            objective=linear_to_db(torch.tensor(levels, dtype=torch.float64)), length=used
         )
+        status = torch.tensor([int(e[2]) for e in ends], device=like.device)
+        return outcome(network, power.to(like.device), status=status, iterations=used, trace=trace)
 
     def _row_scales(
         self, instance: PowerControlInstance, network: NormalisedNetwork

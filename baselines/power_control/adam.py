@@ -14,7 +14,11 @@ from isac_gym.core.records import TensorRecord
 from isac_gym.core.solution import Budget, Solution, Solver
 from isac_gym.core.units import linear_to_db
 from isac_gym.physics.interference import balanced_level, radial_project, sinr
-from isac_gym.problems.power_control.model import PowerControl, PowerControlDecision
+from isac_gym.problems.power_control.model import (
+    NormalisedNetwork,
+    PowerControl,
+    PowerControlDecision,
+)
 
 __all__ = ["AdamSoftmin"]
 
@@ -39,7 +43,7 @@ class AdamSoftmin(Solver):
     summary: ClassVar[str] = "Adam on a smooth minimum, projected"
 
     sharpness: float = 20.0
-    rate: float = 0.1
+    rate: float = 0.05
     iterations: int = 300
     tolerance: float = 1e-5
 
@@ -60,48 +64,49 @@ class AdamSoftmin(Solver):
         """See :class:`Solver`; the trace holds the best worst-case SINR so far in dB."""
         count, tolerance = limits(budget, iterations=self.iterations, tolerance=self.tolerance)
         network = cast(PowerControl, problem).network(instance)
-        comm = (network.comm_coupling, network.comm_noise)
-        safe = balanced_level(*comm)[1]
-        log_power = torch.zeros_like(network.noise)
+        safe = balanced_level(network.comm_coupling, network.comm_noise)[1]
+        first = torch.zeros_like(network.noise)
         if start is not None:
-            log_power = cast(PowerControlDecision, start).power.clamp_min(1e-6).log()
-
-        def powers(z: Tensor) -> Tensor:
-            return radial_project((z - z.amax(-1, keepdim=True)).exp(), *comm, safe)
-
-        def gradient(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-            with torch.enable_grad():
-                z = z.detach().requires_grad_()
-                x = powers(z)
-                level = sinr(x, network.coupling, network.noise).log()
-                soft = -(-self.sharpness * level).logsumexp(-1) / self.sharpness
-                (slope,) = torch.autograd.grad(soft.sum(), z)
-            return slope, x.detach(), level.amin(-1).detach()
-
-        best_seen: list[Tensor] = []
+            first = cast(PowerControlDecision, start).power.clamp_min(1e-6).log()
+        seen: list[Tensor] = []
 
         def step(*state: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
-            z, first, second, best, best_x, stale, number = state
-            slope, x, level = gradient(z)
-            is_better = level > best
+            z, mean, square, best, best_x, stale, number = state
+            slope, x, level = self._gradient(network, safe, z)
             stale = torch.where(level > best + tolerance, 0, stale + 1)
-            best_x = torch.where(is_better[:, None], x, best_x)
-            best = torch.where(is_better, level, best)
-            best_seen.append(linear_to_db(best.exp()))
-            number = number + 1
-            first = _DECAY * first + (1 - _DECAY) * slope
-            second = _DECAY_SQUARE * second + (1 - _DECAY_SQUARE) * slope.square()
-            age = number[:, None].to(z.dtype)
-            mean = first / (1 - _DECAY**age)
-            spread = (second / (1 - _DECAY_SQUARE**age)).sqrt()
-            z = z + self.rate * mean / (spread + _EPSILON)
-            is_done = stale >= _PATIENCE
-            return (z, first, second, best, best_x, stale, number), torch.where(is_done, 0.0, 1.0)
+            best_x = torch.where((level > best)[:, None], x, best_x)
+            best = torch.maximum(level, best)
+            seen.append(linear_to_db(best.exp()))
+            z, mean, square = self._move(z, mean, square, slope, number + 1)
+            is_done = torch.where(stale >= _PATIENCE, 0.0, 1.0)
+            return (z, mean, square, best, best_x, stale, number + 1), is_done
 
-        zero = torch.zeros_like(log_power)
-        never = torch.full_like(zero[:, 0], -torch.inf)
-        age = torch.zeros_like(zero[:, 0], dtype=torch.int64)
-        state = (log_power, zero, zero, never, zero, age, age)
+        zero, age = torch.zeros_like(first), torch.zeros_like(first[:, 0], dtype=torch.int64)
+        never = torch.full_like(first[:, 0], -torch.inf)
+        state = (first, zero, zero, never, zero, age, age)
         state, status, used = iterate(step, state, iterations=count, tolerance=0.5)
-        trace = history(best_seen, used)
+        trace = history(seen, used)
         return outcome(network, state[4], status=status, iterations=used, trace=trace)
+
+    def _gradient(
+        self, network: NormalisedNetwork, safe: Tensor, z: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Gradient (B, I) of the smooth minimum, powers (B, I) and log of the minimum (B,)."""
+        comm = (network.comm_coupling, network.comm_noise)
+        with torch.enable_grad():
+            z = z.detach().requires_grad_()
+            x = radial_project((z - z.amax(-1, keepdim=True)).exp(), *comm, safe)
+            level = sinr(x, network.coupling, network.noise).log()
+            soft = -(-self.sharpness * level).logsumexp(-1) / self.sharpness
+            (slope,) = torch.autograd.grad(soft.sum(), z)
+        return slope, x.detach(), level.amin(-1).detach()
+
+    def _move(
+        self, z: Tensor, mean: Tensor, square: Tensor, slope: Tensor, number: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """One Adam step upwards: new point, first and second moment."""
+        mean = _DECAY * mean + (1 - _DECAY) * slope
+        square = _DECAY_SQUARE * square + (1 - _DECAY_SQUARE) * slope.square()
+        age = number[:, None].to(z.dtype)
+        spread = (square / (1 - _DECAY_SQUARE**age)).sqrt() + _EPSILON
+        return z + self.rate * mean / (1 - _DECAY**age) / spread, mean, square

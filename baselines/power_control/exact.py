@@ -22,24 +22,24 @@ from isac_gym.physics.interference import (
     max_min_level,
     max_min_level_bisect,
 )
-from isac_gym.problems.power_control.model import NormalisedNetwork, PowerControl
+from isac_gym.problems.power_control.model import PowerControl, PowerControlDecision
 
 __all__ = ["EnergySaver", "Exact", "ExactBisect"]
 
 _TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-5}
 
 
-def _solution(problem: PowerControl, network: NormalisedNetwork, best: MaxMin) -> Solution:
+def _solution(problem: PowerControl, best: MaxMin) -> Solution:
     bound = Certificate(
         bound=linear_to_db(best.bound),
         kind="exact",
         source="10 log10 of max_min_level(F, n, Q', m'), isac_gym.physics.interference",
         tolerance=_TOLERANCE[best.x.dtype],
     )
-    return outcome(
-        network,
-        best.x,
-        status=torch.where(best.has_converged, int(Status.CONVERGED), int(Status.BUDGET_SPENT)),
+    status = torch.where(best.has_converged, int(Status.CONVERGED), int(Status.BUDGET_SPENT))
+    return Solution(
+        decision=PowerControlDecision(best.x),  # the max-margin point where infeasible
+        status=torch.where(best.is_feasible, status, int(Status.INFEASIBLE)),
         iterations=best.passes,
         certificate=bound if problem.scenario.objective == "maxmin" else None,
     )
@@ -73,9 +73,9 @@ class Exact(Solver):
     ) -> Solution:
         """See :class:`Solver`; ``budget.tolerance`` does not apply, the method is finite."""
         problem = cast(PowerControl, problem)
-        network = problem.network(instance)
-        best = max_min_level(*network, max_passes=budget.iterations or self.passes)
-        return _solution(problem, network, best)
+        passes = budget.iterations or self.passes
+        best = max_min_level(*problem.network(instance), max_passes=passes)
+        return _solution(problem, best)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,9 +103,9 @@ class ExactBisect(Solver):
     ) -> Solution:
         """See :class:`Solver`; ``budget.iterations`` replaces ``steps``."""
         problem = cast(PowerControl, problem)
-        network = problem.network(instance)
-        best = max_min_level_bisect(*network, num_steps=budget.iterations or self.steps)
-        return _solution(problem, network, best)
+        steps = budget.iterations or self.steps
+        best = max_min_level_bisect(*problem.network(instance), num_steps=steps)
+        return _solution(problem, best)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from typing import ClassVar, cast
 
 from baselines.interior_point import minimise
 from baselines.power_control.log_power import MeanSigmaProgramme
-from baselines.power_control.outcome import feasibility, limits, outcome, with_interior
+from baselines.power_control.outcome import interior, limits, outcome
 from isac_gym.core.problem import Problem
 from isac_gym.core.records import TensorRecord
 from isac_gym.core.solution import Budget, Solution, Solver
@@ -43,8 +43,8 @@ class MinMeanSigma(Solver):
         """See :class:`Solver`; ``start`` is not used, the problem is convex."""
         count, tolerance = limits(budget, iterations=self.iterations, tolerance=self.tolerance)
         original = cast(PowerControl, problem).network(instance)
-        known = feasibility(original)
-        network, inside = with_interior(original, known)
+        known = interior(original)
+        network, inside, _ = known
         best = minimise(
             MeanSigmaProgramme.of(network), inside.log(), iterations=count, tolerance=tolerance
         )

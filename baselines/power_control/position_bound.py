@@ -14,7 +14,7 @@ from torch import Tensor
 from baselines.interior_point import Optimum, minimise
 from baselines.iteration import take
 from baselines.power_control.log_power import LOG_RANGE, PositionProgramme
-from baselines.power_control.outcome import feasibility, limits, outcome, with_interior
+from baselines.power_control.outcome import interior, limits, outcome
 from isac_gym.core.errors import ScenarioError
 from isac_gym.core.problem import Problem
 from isac_gym.core.records import TensorRecord
@@ -73,8 +73,8 @@ class _PositionBound(Solver):
             )
         count, tolerance = limits(budget, iterations=self.iterations, tolerance=self.tolerance)
         original = problem.network(instance)
-        known = feasibility(original)
-        network, inside = with_interior(original, known)
+        known = interior(original)
+        network, inside, _ = known
         programme = PositionProgramme.of(network, _directions(instance, self.dimension))
         if programme.is_convex:
             best = minimise(programme, inside.log(), iterations=count, tolerance=tolerance)

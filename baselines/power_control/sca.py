@@ -21,7 +21,7 @@ from torch import Tensor
 
 from baselines.interior_point import Expansion, minimise
 from baselines.iteration import iterate_shrinking
-from baselines.power_control.outcome import feasibility, limits, outcome, with_interior
+from baselines.power_control.outcome import interior, limits, outcome
 from isac_gym.core.problem import Problem
 from isac_gym.core.records import TensorRecord
 from isac_gym.core.solution import Budget, Solution, Solver, Trace
@@ -37,7 +37,7 @@ __all__ = ["Sca"]
 
 _NEWTON_STEPS = 60
 _INNER_TOLERANCE = 0.3  # of the outer one, met with a Newton step to spare
-_FIRST_TOLERANCE = 0.03  # of the first convex problem; ten times less in each further one
+_FIRST_TOLERANCE = 0.01  # of the first convex problem, squared in the next, and so on
 _PULL = 0.01  # how far an iterate is moved inside before the next convex problem
 _ROOM = 0.01  # distance of the first level from its constraints
 _BARRIER = 0.01  # first barrier parameter
@@ -122,8 +122,8 @@ class Sca(Solver):
         """See :class:`Solver`; the trace holds 10 log10 t^k for k = 1, 2, ..."""
         count, tolerance = limits(budget, iterations=self.iterations, tolerance=self.tolerance)
         original = cast(PowerControl, problem).network(instance)
-        known = feasibility(original)
-        network, inside = with_interior(original, known)
+        known = interior(original)
+        network, inside, _ = known
         first = torch.ones_like(inside)
         if start is not None:
             first = cast(PowerControlDecision, start).power.clamp_min(1e-6)
@@ -133,7 +133,7 @@ class Sca(Solver):
         def step(
             data: _Data, x: Tensor, level: Tensor, trace: Tensor, done: Tensor
         ) -> tuple[tuple[Tensor, ...], Tensor]:
-            accuracy = max(_INNER_TOLERANCE * tolerance, _FIRST_TOLERANCE * 0.1 ** int(done[0]))
+            accuracy = max(_INNER_TOLERANCE * tolerance, _FIRST_TOLERANCE ** (1 + int(done[0])))
             better = _advance(data, x, level, accuracy)
             new = sinr(better, data.coupling, data.noise).amin(-1)
             is_worse = (new < level) & (done > 0)  # by rounding only
@@ -151,9 +151,7 @@ class Sca(Solver):
             tolerance=tolerance,
         )
         trace = Trace(objective=linear_to_db(trace[:, : int(used.max())]), length=used)
-        return outcome(
-            original, power, known=known, status=status, iterations=used, trace=trace
-        )
+        return outcome(original, power, known=known, status=status, iterations=used, trace=trace)
 
 
 class _Data(NamedTuple):

@@ -10,7 +10,7 @@ of a lane does not depend on its neighbours. Systems have the form (I - P) y = r
 References:
     Yates 1995, A framework for uplink power control (standard interference functions).
     Noda 1971, Note on the computation of the maximal eigenvalue of a non-negative matrix.
-    Design note power_control.md, sections 3.4 (projection) and 4.1-4.3 (ground truth).
+    Design note power_control.md, 3.4 (projection) and 4.1-4.3 (ground truth).
 """
 
 from collections.abc import Callable
@@ -36,7 +36,6 @@ _ELIMINATE_UP_TO = 3  # links; above it batched LAPACK is faster than unrolled e
 _START_ROUNDS = 4  # each costs a third of a solver pass; together they save 2 to 6 passes
 _NODA_ITERATIONS = 6  # 4 (I = 3), 5 (I = 7), 6 (I = 19) reached 1e-14 in all of 1e5 networks
 _POLISH_STEPS = 2
-_MAX_LOG_STEP = 10.0  # keeps exp() finite where the first tangent is far off
 _BISECTION_SPAN = 1e-12
 
 
@@ -166,8 +165,8 @@ def perron(matrix: Tensor, *, num_iterations: int = 10) -> tuple[Tensor, Tensor]
 
     Args:
         matrix: Non-negative irreducible matrices, (B, I, I).
-        num_iterations: Linear solves. Interference networks need 5, dense matrices whose entries
-            spread over 1e4 about 7; sparse cycles with such a spread need more.
+        num_iterations: Linear solves. Interference networks need 6, dense matrices with entries
+            spread over 1e4 about 8; sparse cycles with such a spread need more.
 
     Returns:
         Spectral radius, (B,), and positive Perron vector with maximum 1, (B, I).
@@ -235,16 +234,25 @@ def least_fixed_point(
     return FixedPoint(x.mT.contiguous(), exists, rows.mT.contiguous())
 
 
+def _ceiling(network: _Network) -> Tensor:
+    """Upper bound of the level from the noise and self-interference of one link, (B,)."""
+    return 1 / (network.diagonal[0] + network.noise[0]).amax(0)
+
+
+def _is_in_box(x: Tensor) -> Tensor:
+    """True where x (I, B) is at most 1 up to rounding, (B,)."""
+    return (x <= 1 + 8 * torch.finfo(x.dtype).eps).all(0)
+
+
 def _is_feasible(network: _Network) -> Tensor:
     """True where the thresholds alone can be met in the box, (B,)."""
     off, diagonal, noise = (part[1] for part in network)
     (x,) = _solve(off / (1 - diagonal).unsqueeze(1), noise / (1 - diagonal))
-    box = 1 + 64 * torch.finfo(x.dtype).eps
-    return (((x > 0) | (noise <= 0)) & (x <= box)).all(0)
+    return ((x > 0) | (noise <= 0)).all(0) & _is_in_box(x)
 
 
-def _newton_pass(network: _Network, x: Tensor, level: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    r"""One policy iteration in log space: new x (I, B), upper bound of t* (B,), move (B,).
+def _newton_pass(network: _Network, z: Tensor, level: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    r"""One policy iteration in log space: new log x (I, B), upper bound of t* (B,), move (B,).
 
     In z = log x, tau = log t every constraint is convex, so one tangent per link, at any point,
     is a relaxation: z >= P z + d tau + c with P sub-stochastic. Its solution is affine in tau, and
@@ -252,19 +260,19 @@ def _newton_pass(network: _Network, x: Tensor, level: Tensor) -> tuple[Tensor, T
     each link. Bounds never rise after the first pass, and converge quadratically. Rows are divided
     by the diagonal of I - P, which is formed without cancellation.
     """
-    terms, rest, total = network.load(x)
+    terms, rest, total = network.load(z.exp())
     sensing = level * total[0]
     ratio = sensing / total[1]
     rows = ratio >= ratio.amax(0).clamp_max(1)  # never empty: one sensing row bounds tau
     own = torch.where(rows, rest[0], rest[1])
     weight = torch.where(rows, total[0], total[1]) / own
-    gap = (torch.where(rows, sensing, total[1]) / x).log()
+    gap = torch.where(rows, sensing, total[1]).log() - z
     p = torch.where(rows.unsqueeze(1), terms[0], terms[1]) / own.unsqueeze(1)
     u, v = _solve(p, weight * gap, weight * rows)  # move = u + v (tau' - tau)
-    step = torch.where(v > 0, (x.log() + u) / -v, torch.inf).amin(0)
-    move = (u + v * step).clamp(-_MAX_LOG_STEP, _MAX_LOG_STEP)
-    x = x * move.exp()
-    return x / x.amax(0), level * step.exp(), move.abs().amax(0)
+    step = torch.where(v > 0, (z + u) / -v, torch.inf).amin(0)
+    move = u + v * step
+    z = z + move
+    return z - z.amax(0), level * step.exp(), move.abs().amax(0)
 
 
 def _max_min_newton(network: _Network, max_passes: int) -> tuple[Tensor, ...]:
@@ -275,41 +283,41 @@ def _max_min_newton(network: _Network, max_passes: int) -> tuple[Tensor, ...]:
     """
     x = _start(network, torch.ones_like(network.noise[0]))
     level = (x / network.load(x)[2][0]).amin(0)
-    bound, count = torch.full_like(level, torch.inf), torch.zeros_like(level, dtype=torch.int64)
+    bound, count = _ceiling(network), torch.zeros_like(level, dtype=torch.int64)
     active = torch.ones_like(level, dtype=torch.bool)
     lanes = torch.arange(len(level), device=x.device)
-    results = tuple(torch.empty_like(part) for part in (x, bound, count, active))
+    z = x.log()
+    results = tuple(torch.empty_like(part) for part in (z, bound, count, active))
     tolerance = torch.finfo(x.dtype).eps ** 0.5
     for step in range(max_passes + 1):
         num_active = int(active.sum()) if step < max_passes else 0
         if 2 * num_active <= len(lanes):
-            for result, part in zip(results, (x, bound, count, ~active), strict=True):
+            for result, part in zip(results, (z, bound, count, ~active), strict=True):
                 result[..., lanes] = part
             if not num_active:
                 break
             stay = active.nonzero().squeeze(1)
             network, lanes, active = network.take(stay), lanes[stay], active[stay]
-            x, level, bound, count = x[:, stay], level[stay], bound[stay], count[stay]
-        new_x, level, move = _newton_pass(network, x, level)
-        x = torch.where(active, new_x, x)
-        bound = torch.where(active, torch.minimum(bound, level), bound)
+            z, level, bound, count = z[:, stay], level[stay], bound[stay], count[stay]
+        new_z, new_bound, move = _newton_pass(network, z, level)
+        z = torch.where(active, new_z, z)
+        level = bound = torch.where(active, torch.minimum(bound, new_bound), bound)
         count = count + active
         active = active & ~(move <= tolerance)
-    return results
+    return results[0].exp(), *results[1:]
 
 
 def _max_min_bisect(network: _Network, num_steps: int) -> tuple[Tensor, ...]:
     """Log bisection of the level on the least fixed point; results as ``_max_min_newton``."""
-    high = (1 / (network.diagonal[0] + network.noise[0])).amin(0)  # from x_i <= 1 alone
+    high = _ceiling(network)
     low = high * _BISECTION_SPAN
     for _ in range(num_steps):
         middle = low * (high / low).sqrt()
-        is_reached = (_least_fixed_point(middle, network)[0] <= 1).all(0)
+        is_reached = _is_in_box(_least_fixed_point(middle, network)[0])
         low, high = torch.where(is_reached, middle, low), torch.where(is_reached, high, middle)
     x = _least_fixed_point(low, network)[0]
-    is_reached = (x <= 1).all(0)
     passes = torch.full_like(low, num_steps, dtype=torch.int64)
-    return torch.where(is_reached, x, 0), high, passes, is_reached
+    return torch.where(_is_in_box(x), x, 0).clamp_max(1), high, passes, _is_in_box(x)
 
 
 def _solve_feasible(network: _Network, solve: Callable[[_Network], tuple[Tensor, ...]]) -> MaxMin:
@@ -365,8 +373,8 @@ def max_min_level_bisect(
 ) -> MaxMin:
     """Same problem, arguments and result as ``max_min_level``; a slower, independent check.
 
-    ``num_steps`` halvings of log t on the least fixed point, from 1e-12 of the one-link ceiling
-    min_i 1 / (F_ii + n_i) upwards; a lane whose optimum lies below has ``has_converged`` False.
+    Halves log t on the least fixed point, from 1e-12 of the one-link ceiling min 1 / (F_ii + n_i)
+    upwards; a lane whose optimum lies below has ``has_converged`` False.
     """
     network = _network((coupling, noise), (comm_coupling, comm_noise))
     return _solve_feasible(network, lambda part: _max_min_bisect(part, num_steps))

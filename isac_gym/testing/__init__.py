@@ -7,7 +7,8 @@ checks by name, one test each for a test runner.
 """
 
 from isac_gym.testing.common import ConformanceError
-from isac_gym.testing.environments import ENV_CHECKS, EnvCase, check_env
+from isac_gym.testing.env_case import EnvCase
+from isac_gym.testing.environments import ENV_CHECKS, check_env
 from isac_gym.testing.problems import PROBLEM_CHECKS, check_problem
 from isac_gym.testing.processes import PROCESS_CHECKS, check_process
 from isac_gym.testing.solvers import SOLVER_CHECKS, check_solver

@@ -97,7 +97,9 @@ def demand_same(
     error = row_error(left, right)
     if error > tolerance:
         shapes = "" if left.shape == right.shape else f", shapes {left.shape} and {right.shape}"
-        raise ConformanceError(check, expected, f"{name} differing by {error:.1e} of its row{shapes}")
+        raise ConformanceError(
+            check, expected, f"{name} differing by {error:.1e} of its row{shapes}"
+        )
 
 
 def demand_same_records(

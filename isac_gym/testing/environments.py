@@ -2,9 +2,6 @@
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from importlib.util import find_spec
 from types import MappingProxyType
 from typing import Any
 
@@ -16,8 +13,6 @@ from gymnasium.utils.env_checker import check_env as gymnasium_check_env
 from gymnasium.vector import AutoresetMode
 
 from isac_gym.core.errors import ScenarioError, ShapeError
-from isac_gym.core.family import family_of
-from isac_gym.core.process import Process
 from isac_gym.core.random import Streams
 from isac_gym.core.scenario import Scenario
 from isac_gym.testing.common import (
@@ -28,66 +23,14 @@ from isac_gym.testing.common import (
     demand_same_records,
     global_state_guard,
 )
-from isac_gym.testing.rollouts import ReferenceStep, local_actions, reference_rollout
+from isac_gym.testing.env_case import LANES, SEED, EnvCase
+from isac_gym.testing.rollouts import ReferenceStep, local_actions
 
 __all__ = ["ENV_CHECKS", "EnvCase", "check_env"]
 
-_SEED, _LANES, _STEPS = 50, 3, 50
 _OBSERVATION_TOLERANCE, _REWARD_TOLERANCE = 1e-5, 1e-9
 _INFO_KEYS = ("objectives", "cost", "violation", "feasible", "objective")
 _FEASIBLE = 1e-7
-
-
-@dataclass(frozen=True)
-class EnvCase:
-    """An environment id with its arguments.
-
-    Attributes:
-        id: Environment id.
-        scenario: Preset name, scenario or mapping.
-        settings: Fields of the process to change, or None.
-    """
-
-    id: str
-    scenario: "str | Scenario | Mapping[str, Any]" = "paper"
-    settings: Mapping[str, Any] | None = None
-
-    @property
-    def process(self) -> Process:
-        """A fresh process, the yardstick of the facades."""
-        return family_of(self.id).make_process(self.id, self.scenario, self.settings)
-
-    @property
-    def steps(self) -> int:
-        """Steps to compare: at least 50, and beyond the end of an episode."""
-        return max(_STEPS, self.process.horizon + 2)
-
-    def single(self) -> gymnasium.Env[Any, Any]:
-        """A Gymnasium environment."""
-        return gymnasium.make(
-            self.id, scenario=self.scenario, settings=self.settings, disable_env_checker=True
-        )
-
-    def vector(self, num_envs: int = _LANES, **options: Any) -> Any:  # noqa: ANN401
-        """A Gymnasium vector environment."""
-        arguments = {"scenario": self.scenario, "settings": self.settings, **options}
-        return gymnasium.make_vec(self.id, num_envs=num_envs, **arguments)
-
-    def parallel(self) -> Any:  # noqa: ANN401
-        """A PettingZoo environment, or None without PettingZoo or a parallel id."""
-        entries = {entry.id: entry for entry in family_of(self.id).environments}
-        if not entries[self.id].parallel_id or find_spec("pettingzoo") is None:
-            return None
-        from isac_gym.envs.parallel import ProcessParallelEnv
-
-        return ProcessParallelEnv(
-            environment=self.id, scenario=self.scenario, settings=self.settings
-        )
-
-    @cached_property
-    def reference(self) -> list[ReferenceStep]:
-        """The process played by hand, 3 lanes."""
-        return reference_rollout(self.process, Streams.from_seed(_SEED, _LANES), self.steps)
 
 
 def check_env(
@@ -112,7 +55,12 @@ def check_env(
 
 
 def _near(
-    seen: Any, wanted: Any, tolerance: float, *, check: str, name: str  # noqa: ANN401
+    seen: Any,
+    wanted: Any,
+    tolerance: float,
+    *,
+    check: str,
+    name: str,  # noqa: ANN401
 ) -> None:
     seen, wanted = np.asarray(seen, dtype=float), np.asarray(wanted, dtype=float)
     is_near = seen.shape == wanted.shape and bool(
@@ -143,7 +91,7 @@ def _numpy_types(case: EnvCase) -> None:
     """The facades speak NumPy and Python: float32 arrays, float, bool, dict."""
     check, env = "env.numpy_types", case.single()
     batch = case.vector()
-    first = env.reset(seed=_SEED)[0], batch.reset(seed=_SEED)[0]
+    first = env.reset(seed=SEED)[0], batch.reset(seed=SEED)[0]
     step = env.step(env.action_space.sample() * 0)
     many = batch.step(batch.action_space.sample() * 0)
     for observation in (*first, step[0], many[0]):
@@ -158,13 +106,16 @@ def _numpy_types(case: EnvCase) -> None:
 def _single_agrees(case: EnvCase) -> None:
     """The Gymnasium environment equals the process played by hand, across episodes."""
     check, env = "env.single_agrees", case.single()
-    env.reset(seed=_SEED)
+    env.reset(seed=SEED)
     for played in case.reference:
         observation, reward, terminated, truncated, info = env.step(played.action[0].numpy())
         result = played.transition
         _near(
-            observation, played.final_observation[0], _OBSERVATION_TOLERANCE,
-            check=check, name="observation",
+            observation,
+            played.final_observation[0],
+            _OBSERVATION_TOLERANCE,
+            check=check,
+            name="observation",
         )
         _near(reward, result.reward[0], _REWARD_TOLERANCE, check=check, name="reward")
         demand(not truncated, check, "truncated False", truncated)
@@ -175,21 +126,27 @@ def _single_agrees(case: EnvCase) -> None:
         if ended:
             fresh, _ = env.reset()
             _near(
-                fresh, played.observation[0], _OBSERVATION_TOLERANCE,
-                check=check, name="observation of the next episode",
+                fresh,
+                played.observation[0],
+                _OBSERVATION_TOLERANCE,
+                check=check,
+                name="observation of the next episode",
             )
 
 
 def _vector_agrees(case: EnvCase) -> None:
     """Every lane of the vector environment equals the process, across episodes; SAME_STEP."""
     check, batch = "env.vector_agrees", case.vector()
-    batch.reset(seed=_SEED)
+    batch.reset(seed=SEED)
     for played in case.reference:
         observation, reward, terminated, truncated, info = batch.step(played.action.numpy())
         result = played.transition
         _near(
-            observation, played.observation, _OBSERVATION_TOLERANCE,
-            check=check, name="observation",
+            observation,
+            played.observation,
+            _OBSERVATION_TOLERANCE,
+            check=check,
+            name="observation",
         )
         _near(reward, result.reward, _REWARD_TOLERANCE, check=check, name="reward")
         _near(terminated, result.terminated, 0.0, check=check, name="terminated")
@@ -199,8 +156,11 @@ def _vector_agrees(case: EnvCase) -> None:
             ended = result.terminated.numpy()
             demand("final_obs" in info, check, "final_obs where an episode ended", sorted(info))
             _near(
-                info["final_obs"][ended], played.final_observation[ended],
-                _OBSERVATION_TOLERANCE, check=check, name="final_obs",
+                info["final_obs"][ended],
+                played.final_observation[ended],
+                _OBSERVATION_TOLERANCE,
+                check=check,
+                name="final_obs",
             )
             info["final_obs"][...] = np.nan  # the caller's copy
         observation[...] = np.nan
@@ -233,7 +193,7 @@ def _parallel_agrees(case: EnvCase) -> None:
     if env is None:
         return
     names = list(case.process.agents)
-    env.reset(seed=_SEED)
+    env.reset(seed=SEED)
     for played in case.reference:
         actions = dict(zip(names, played.local[0].numpy(), strict=True))
         observation, reward, terminated, truncated, info = env.step(actions)
@@ -241,12 +201,18 @@ def _parallel_agrees(case: EnvCase) -> None:
         ended = bool(result.terminated[0])
         for row, name in enumerate(names):
             _near(
-                observation[name], played.final_local[0, row], _OBSERVATION_TOLERANCE,
-                check=check, name=f"observation of {name}",
+                observation[name],
+                played.final_local[0, row],
+                _OBSERVATION_TOLERANCE,
+                check=check,
+                name=f"observation of {name}",
             )
             _near(
-                reward[name], result.local_reward[0, row], _REWARD_TOLERANCE,
-                check=check, name=f"reward of {name}",
+                reward[name],
+                result.local_reward[0, row],
+                _REWARD_TOLERANCE,
+                check=check,
+                name=f"reward of {name}",
             )
             demand(terminated[name] == ended, check, f"{name} terminated {ended}", terminated)
             demand(not truncated[name], check, f"{name} not truncated", truncated)
@@ -263,13 +229,16 @@ def _autoreset_modes(case: EnvCase) -> None:
     rollout = case.reference[: case.process.horizon + 1]
     for mode in (AutoresetMode.NEXT_STEP, AutoresetMode.DISABLED):
         batch = case.vector(autoreset_mode=mode)
-        batch.reset(seed=_SEED)
+        batch.reset(seed=SEED)
         for played in rollout:
             observation = batch.step(played.action.numpy())[0]
             ended = played.transition.terminated
             _near(
-                observation, played.final_observation, _OBSERVATION_TOLERANCE,
-                check=check, name=f"observation under {mode.value}",
+                observation,
+                played.final_observation,
+                _OBSERVATION_TOLERANCE,
+                check=check,
+                name=f"observation under {mode.value}",
             )
             if not bool(ended.any()):
                 continue
@@ -277,33 +246,34 @@ def _autoreset_modes(case: EnvCase) -> None:
                 fresh, _ = batch.reset(options={"reset_mask": ended.numpy()})
             else:
                 fresh, reward, *_ = batch.step(played.action.numpy())
-                _near(reward, np.zeros(_LANES), 0.0, check=check, name="reward of the reset step")
+                _near(reward, np.zeros(LANES), 0.0, check=check, name="reward of the reset step")
             _near(
-                fresh, played.observation, _OBSERVATION_TOLERANCE,
-                check=check, name=f"first observation under {mode.value}",
+                fresh,
+                played.observation,
+                _OBSERVATION_TOLERANCE,
+                check=check,
+                name=f"first observation under {mode.value}",
             )
 
 
 def _seeding(case: EnvCase) -> None:
     """One seed, one episode, in every facade and batch size; other seeds, other episodes."""
     check, process = "env.seeding", case.process
-    wanted = process.initial(Streams.from_seed(_SEED, 5))
+    wanted = process.initial(Streams.from_seed(SEED, 5))
     first = process.observe(wanted)
     env, small, large = case.single(), case.vector(3), case.vector(5)
     seen = {
-        "gym.make": env.reset(seed=_SEED)[0],
-        "gym.make, again": env.reset(seed=_SEED)[0],
-        "slot 0 of 3": small.reset(seed=_SEED)[0][0],
-        "slot 0 of 5": large.reset(seed=_SEED)[0][0],
-        "slot 2 of [9, 9, seed]": small.reset(seed=[9, 9, _SEED])[0][2],
+        "gym.make": env.reset(seed=SEED)[0],
+        "gym.make, again": env.reset(seed=SEED)[0],
+        "slot 0 of 3": small.reset(seed=SEED)[0][0],
+        "slot 0 of 5": large.reset(seed=SEED)[0][0],
+        "slot 2 of [9, 9, seed]": small.reset(seed=[9, 9, SEED])[0][2],
     }
     for label, observation in seen.items():
-        _near(
-            observation, first[0], _OBSERVATION_TOLERANCE, check=check, name=f"reset of {label}"
-        )
+        _near(observation, first[0], _OBSERVATION_TOLERANCE, check=check, name=f"reset of {label}")
     expected = "the state of the vector environment to be initial(streams)"
     demand_same_records(large.state, wanted, ROW_TOLERANCE, check=check, expected=expected)
-    rows = case.vector(16).reset(seed=_SEED)[0]
+    rows = case.vector(16).reset(seed=SEED)[0]
     different = len(np.unique(rows, axis=0))
     demand(different == 16, check, "16 different starts of 16 seeds", different)
 
@@ -316,8 +286,8 @@ def _resets(case: EnvCase) -> None:
     def episode(seed: int | None) -> list[np.ndarray[Any, Any]]:
         return [env.reset(seed=seed)[0], env.step(action)[0]]
 
-    first, later = episode(_SEED), episode(None)
-    again, later_again, other = episode(_SEED), episode(None), episode(_SEED + 1)
+    first, later = episode(SEED), episode(None)
+    again, later_again, other = episode(SEED), episode(None), episode(SEED + 1)
     pairs = (("reset(seed)", first, again), ("the episode after it", later, later_again))
     for label, left, right in pairs:
         is_same = all(np.array_equal(a, b) for a, b in zip(left, right, strict=True))
@@ -336,10 +306,10 @@ def process_action(case: EnvCase) -> np.ndarray[Any, Any]:
 def _errors(case: EnvCase) -> None:
     """Wrong arguments, actions and seeds: the exact class, naming what is wrong."""
     check, env, batch = "env.errors", case.single(), case.vector()
-    env.reset(seed=_SEED)
-    batch.reset(seed=_SEED)
+    env.reset(seed=SEED)
+    batch.reset(seed=SEED)
     size = case.process.action_size
-    nan = np.full((_LANES, size), np.nan, np.float32)
+    nan = np.full((LANES, size), np.nan, np.float32)
 
     def make(**arguments: Any) -> Callable[[], object]:  # noqa: ANN401
         return lambda: gymnasium.make(case.id, **arguments)
@@ -366,11 +336,11 @@ def _global_state(case: EnvCase) -> None:
     with global_state_guard("env.global_state"):
         env, batch, agents = case.single(), case.vector(), case.parallel()
         for each in (env, batch):
-            each.reset(seed=_SEED)
+            each.reset(seed=SEED)
         env.step(process_action(case))
-        batch.step(np.stack([process_action(case)] * _LANES))
+        batch.step(np.stack([process_action(case)] * LANES))
         if agents is not None:
-            agents.reset(seed=_SEED)
+            agents.reset(seed=SEED)
             local = local_actions(case.process, 1, 0)[0].numpy()
             agents.step(dict(zip(agents.agents, local, strict=True)))
 

@@ -68,7 +68,9 @@ def _records(problem: Problem) -> None:
             demand(views[name].shape == (_BATCH,), check, f"{name} (B,)", views[name].shape)
             finite = torch.isfinite(views[name]).all()
             demand(finite, check, f"finite {name}", f"{views[name].tolist()} for {label}")
-        demand((views["violation"] >= 0).all(), check, "violation >= 0", views["violation"].tolist())
+        demand(
+            (views["violation"] >= 0).all(), check, "violation >= 0", views["violation"].tolist()
+        )
 
 
 def _sampling_rows(problem: Problem) -> None:
@@ -298,7 +300,10 @@ def _input_errors(problem: Problem) -> None:
     name = f"{type(decision).__name__}."
     demand_raises(
         lambda: problem.validate(instance, short),
-        ShapeError, name, check=check, case="another batch size",
+        ShapeError,
+        name,
+        check=check,
+        case="another batch size",
     )
 
 
@@ -327,7 +332,9 @@ def _float32(problem: Problem) -> None:
     demand(single.dtype == torch.float32, check, "float32 metrics", single.dtype)
     exact = dict(problem.evaluate(instance, decision).items())["objective"]
     error = (dict(single.items())["objective"].double() - exact).abs() / exact.abs().clamp_min(1e-3)
-    demand(error.max() < 1e-2, check, "the float64 objective within 1 %", f"error {error.max():.2g}")
+    demand(
+        error.max() < 1e-2, check, "the float64 objective within 1 %", f"error {error.max():.2g}"
+    )
 
 
 def _permutation(size: int) -> Tensor:

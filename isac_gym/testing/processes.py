@@ -131,7 +131,9 @@ def _transitions(process: Process) -> None:
             demand(torch.isfinite(tensor).all(), check, f"finite {name}", tensor.tolist())
         demand(result.terminated.dtype == torch.bool, check, "bool ends", result.terminated.dtype)
         wanted = process.problem.metrics_type
-        demand(type(result.metrics) is wanted, check, wanted.__name__, type(result.metrics).__name__)
+        demand(
+            type(result.metrics) is wanted, check, wanted.__name__, type(result.metrics).__name__
+        )
     first = _play(process, steps=1)[0]
     decision = process.decode(first.state, first.action)
     demand_same_records(
@@ -191,7 +193,10 @@ def _mixed_slots(process: Process) -> None:
     mixed = process.advance(
         both, process.decode(both, action), streams.at_step(torch.tensor([1, 2]))
     )
-    same = {"check": "process.mixed_slots", "expected": "lanes at different steps to be independent"}
+    same = {
+        "check": "process.mixed_slots",
+        "expected": "lanes at different steps to be independent",
+    }
     for row, (state, number) in enumerate(((young, 1), (old, 2))):
         rows = slice(row, row + 1)
         part = state[rows]
@@ -214,7 +219,10 @@ def _seeds(process: Process) -> None:
     demand(different == 32, check, "32 starts of 32 seeds and episodes", different)
     one = _step(process, first, streams.at_step(1))
     _demand_same_transition(
-        one, _step(process, first, streams.at_step(1)), 0.0, check=check,
+        one,
+        _step(process, first, streams.at_step(1)),
+        0.0,
+        check=check,
         expected="advance to be a pure function",
     )
 
@@ -247,7 +255,10 @@ def _actions(process: Process) -> None:
     for bad in (torch.zeros(_BATCH, process.action_size + 1), torch.zeros(_BATCH + 1, shape[1])):
         demand_raises(
             lambda bad=bad: process.decode(state, bad),
-            ShapeError, "action", check=check, case=f"an action of shape {tuple(bad.shape)}",
+            ShapeError,
+            "action",
+            check=check,
+            case=f"an action of shape {tuple(bad.shape)}",
         )
 
 
@@ -292,7 +303,9 @@ def _float32(process: Process) -> None:
         if tensor.is_floating_point():
             demand(tensor.dtype == torch.float32, check, f"{name} in float32", tensor.dtype)
     gap = (single.reward.double() - exact.reward).abs()
-    demand((gap <= 1e-2 * (1 + exact.reward.abs())).all(), check, "rewards within 1 %", gap.tolist())
+    demand(
+        (gap <= 1e-2 * (1 + exact.reward.abs())).all(), check, "rewards within 1 %", gap.tolist()
+    )
 
 
 def _scene(process: Process) -> None:

@@ -50,17 +50,26 @@ def scenario_errors(problem: Problem) -> None:
     fields = {"no_such_field": 1}
     demand_raises(
         lambda: kind.from_dict(fields),
-        ScenarioError, "no_such_field", check=check, case="an unknown field",
+        ScenarioError,
+        "no_such_field",
+        check=check,
+        case="an unknown field",
     )
     demand_raises(
         lambda: kind.preset("no such preset"),
-        ScenarioError, "no such preset", check=check, case="an unknown preset",
+        ScenarioError,
+        "no such preset",
+        check=check,
+        case="an unknown preset",
     )
     for field in dataclasses.fields(kind):
         for value in _wrong_values(field):
             demand_raises(
                 lambda name=field.name, value=value: problem.scenario.replace(**{name: value}),
-                ScenarioError, field.name, check=check, case=f"{field.name} = {value!r}",
+                ScenarioError,
+                field.name,
+                check=check,
+                case=f"{field.name} = {value!r}",
             )
 
 

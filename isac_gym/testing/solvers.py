@@ -209,7 +209,9 @@ def _infeasible(solver: Solver, problem: Problem) -> None:
     is_bounded = solution.certificate is not None  # heuristics promise no feasibility
     demand(
         not (is_wrong.any() and is_bounded),
-        check, "no certified CONVERGED on infeasible instances", seen,
+        check,
+        "no certified CONVERGED on infeasible instances",
+        seen,
     )
 
 

@@ -27,7 +27,7 @@ def test_train__writes_an_agent_and_prints_the_comparison(monkeypatch, capsys, t
         "--set", "threshold_db=1.5", "--seed", 3, *TINY,
     )  # fmt: skip
     assert code == 0
-    for word in ("amortised", "floor", "exact (genie)", "share of bound", str(out)):
+    for word in ("amortised", "floor", "exact (genie)", "share %", str(out)):
         assert word in text.replace("\n", "")
     agent = load_agent(out)
     manifest = agent.manifest

@@ -16,6 +16,10 @@ from isac_gym.core.errors import ScenarioError
 TINY = PpoConfig(hidden=(16,), num_envs=16, rollout=16, batch_size=64, gamma=0.0, gae_lambda=1.0)
 
 
+def _numpy_state():
+    return np.random.get_state()[1].copy()  # noqa: NPY002 - the generator SB3 uses
+
+
 @pytest.mark.parametrize("activation", ["tanh", "relu", "silu"])
 def test_export__equals_sb3_deterministic_prediction(static_task, tmp_path, activation):
     import dataclasses
@@ -25,7 +29,7 @@ def test_export__equals_sb3_deterministic_prediction(static_task, tmp_path, acti
     model = make_ppo(task, config)
     model.learn(512)
     with torch.no_grad():  # push some actions beyond the box, so that clipping is tested too
-        model.policy.action_net.weight.mul_(300)
+        model.policy.action_net.weight.mul_(60)
     observation = np.random.default_rng(1).normal(size=(300, 31)).astype(np.float32)
     expected, _ = model.predict(observation, deterministic=True)
     what = TrainingRun(task=task, method="ppo", out=tmp_path)
@@ -38,16 +42,15 @@ def test_export__equals_sb3_deterministic_prediction(static_task, tmp_path, acti
     np.testing.assert_allclose(actions, expected, atol=1e-6, rtol=0)
 
 
-def test_train__improves_the_toy(toy_task):
-    task = toy_task(horizon=4, steps=6144, evaluations=3)
-    _, recorder = train(task, TINY)
+def test_train__improves_one_step_power_control(static_task):
+    _, recorder = train(static_task(), TINY)
     values = [point.value for point in recorder.curve]
-    assert values[-1] > values[0] + 0.05
-    assert recorder.steps == 6144
+    assert values[-1] > values[0] + 0.5
+    assert recorder.steps == 8192
 
 
 def test_train__is_reproducible_and_puts_the_global_generators_back(toy_task):
-    states = torch.random.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
+    states = torch.random.get_rng_state(), _numpy_state(), random.getstate()
     weights = []
     for seed in (1, 1, 2):
         network, _ = train(toy_task(steps=512, seed=seed), TINY)
@@ -55,7 +58,7 @@ def test_train__is_reproducible_and_puts_the_global_generators_back(toy_task):
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
     assert torch.equal(states[0], torch.random.get_rng_state())
-    assert np.array_equal(states[1], np.random.get_state()[1])
+    assert np.array_equal(states[1], _numpy_state())
     assert states[2] == random.getstate()
 
 

@@ -58,7 +58,7 @@ def read(path):
 
 @pytest.fixture(scope="module")
 def measured():
-    return measure.measure_all(draws=DRAWS, seed=3, progress=lambda line: None)
+    return measure.measure_all(draws=DRAWS, seed=2, progress=lambda line: None)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def folder(tmp_path_factory, measured):
     out = tmp_path_factory.mktemp("figures")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(measure, "measure_all", lambda **settings: measured)
-        found = make_figures(out, draws=DRAWS, seed=3)
+        found = make_figures(out, draws=DRAWS, seed=2)
     return out, found
 
 
@@ -284,9 +284,10 @@ def test_verdicts__a_wrong_number_flips_holds(measured, field, cell, claim):
     table = getattr(measured, field)
     wrong = combine(lambda value: 1.5 * value + 0.5, table.cells[cell])
     changed = dataclasses.replace(table, cells=table.cells | {cell: wrong})
-    found = {v.id: v for v in verdicts(dataclasses.replace(measured, **{field: changed}))}
-    assert not found[claim].holds
-    assert len({v.id: v for v in verdicts(measured)}) == len(found)
+    right = {v.id: v.holds for v in verdicts(measured)}
+    found = {v.id: v.holds for v in verdicts(dataclasses.replace(measured, **{field: changed}))}
+    assert right[claim]
+    assert not found[claim]
 
 
 def test_make_figures__refuses_bad_numbers(tmp_path):

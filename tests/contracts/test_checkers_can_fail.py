@@ -195,34 +195,106 @@ def with_objective(change):
 
 
 BROKEN_PROBLEMS = {
-    "a column too many": ("records", problem(bend_metrics=with_objective(lambda m, i, d: m.objective[:, None]))),
-    "NaN for nothing": ("records", problem(bend_metrics=with_objective(lambda m, i, d: m.objective / d.power_w.sum(-1).clamp_min(0) * d.power_w.sum(-1)))),
-    "negative violation": ("records", problem(bend_metrics=lambda self, m, i, d: m.replace(violation=m.violation - 1))),
-    "another record": ("records", problem(bend_projection=lambda self, p, i, d: p, evaluate=lambda self, i, d: d)),
-    "single precision draws": ("records", problem(bend_instance=lambda self, i, s: i.to(dtype=torch.float32))),
-    "draws centred over the batch": ("sampling_rows", problem(bend_instance=lambda self, i, s: i.replace(channel=i.channel - i.channel.mean(0)))),
-    "draws by position": ("sampling_rows", problem(sample=lambda self, s: ToyProblem.sample(self, Streams.from_seed(0, s.batch_size)))),
-    "seed ignored": ("seeds", problem(sample=lambda self, s: ToyProblem.sample(self, Streams(s.seed * 0, s.episode, s.step)))),
-    "episode ignored": ("seeds", problem(sample=lambda self, s: ToyProblem.sample(self, Streams(s.seed, s.episode * 0, s.step)))),
-    "objective over the batch mean": ("evaluation_rows", problem(bend_metrics=with_objective(lambda m, i, d: m.objective - m.objective.mean()))),
-    "projection by the batch maximum": ("evaluation_rows", problem(bend_projection=lambda self, p, i, d: scaled(p, 1 / (1 + 1e-9 * d.power_w.max())))),
+    "a column too many": (
+        "records",
+        problem(bend_metrics=with_objective(lambda m, i, d: m.objective[:, None])),
+    ),
+    "NaN for nothing": (
+        "records",
+        problem(
+            bend_metrics=with_objective(
+                lambda m, i, d: m.objective / d.power_w.sum(-1).clamp_min(0) * d.power_w.sum(-1)
+            )
+        ),
+    ),
+    "negative violation": (
+        "records",
+        problem(bend_metrics=lambda self, m, i, d: m.replace(violation=m.violation - 1)),
+    ),
+    "another record": (
+        "records",
+        problem(bend_projection=lambda self, p, i, d: p, evaluate=lambda self, i, d: d),
+    ),
+    "single precision draws": (
+        "records",
+        problem(bend_instance=lambda self, i, s: i.to(dtype=torch.float32)),
+    ),
+    "draws centred over the batch": (
+        "sampling_rows",
+        problem(bend_instance=lambda self, i, s: i.replace(channel=i.channel - i.channel.mean(0))),
+    ),
+    "draws by position": (
+        "sampling_rows",
+        problem(sample=lambda self, s: ToyProblem.sample(self, Streams.from_seed(0, s.batch_size))),
+    ),
+    "seed ignored": (
+        "seeds",
+        problem(
+            sample=lambda self, s: ToyProblem.sample(self, Streams(s.seed * 0, s.episode, s.step))
+        ),
+    ),
+    "episode ignored": (
+        "seeds",
+        problem(
+            sample=lambda self, s: ToyProblem.sample(self, Streams(s.seed, s.episode * 0, s.step))
+        ),
+    ),
+    "objective over the batch mean": (
+        "evaluation_rows",
+        problem(bend_metrics=with_objective(lambda m, i, d: m.objective - m.objective.mean())),
+    ),
+    "projection by the batch maximum": (
+        "evaluation_rows",
+        problem(bend_projection=lambda self, p, i, d: scaled(p, 1 / (1 + 1e-9 * d.power_w.max()))),
+    ),
     "host synchronisation": ("meta", problem(bend_metrics=host_sync)),
     "data-dependent shapes": ("meta", problem(bend_metrics=data_dependent_shape)),
     "no projection": ("projection", problem(project=lambda self, i, d: d)),
-    "projection that misses by 1e-6": ("projection", problem(bend_projection=lambda self, p, i, d: scaled(p, 1 + 1e-6))),
-    "projection that shrinks": ("projection", problem(bend_projection=lambda self, p, i, d: scaled(p, 0.999))),
+    "projection that misses by 1e-6": (
+        "projection",
+        problem(bend_projection=lambda self, p, i, d: scaled(p, 1 + 1e-6)),
+    ),
+    "projection that shrinks": (
+        "projection",
+        problem(bend_projection=lambda self, p, i, d: scaled(p, 0.999)),
+    ),
     "projection to the floor": ("projection", problem(project=lambda self, i, d: self.floor(i))),
-    "infeasible floor": ("projection", problem(floor=lambda self, i: scaled(ToyProblem.floor(self, i), 2.0))),
+    "infeasible floor": (
+        "projection",
+        problem(floor=lambda self, i: scaled(ToyProblem.floor(self, i), 2.0)),
+    ),
     "detached": ("gradients", problem(bend_metrics=lambda self, m, i, d: m.detach())),
-    "half the gradient": ("gradients", problem(bend_metrics=with_objective(lambda m, i, d: (m.objective + m.objective.detach()) / 2))),
-    "infinite gradient at zero": ("gradients", problem(bend_metrics=with_objective(lambda m, i, d: m.objective + d.power_w.clamp_min(0).sqrt().sum(-1)))),
+    "half the gradient": (
+        "gradients",
+        problem(
+            bend_metrics=with_objective(lambda m, i, d: (m.objective + m.objective.detach()) / 2)
+        ),
+    ),
+    "infinite gradient at zero": (
+        "gradients",
+        problem(
+            bend_metrics=with_objective(
+                lambda m, i, d: m.objective + d.power_w.clamp_min(0).sqrt().sum(-1)
+            )
+        ),
+    ),
     "argument changed": ("purity", problem(bend_metrics=in_place)),
     "global generator": ("purity", problem(bend_metrics=rolled_dice)),
-    "empty maximum": ("empty_batch", problem(bend_metrics=with_objective(lambda m, i, d: m.objective + 0 * m.objective.detach().max()))),
+    "empty maximum": (
+        "empty_batch",
+        problem(
+            bend_metrics=with_objective(
+                lambda m, i, d: m.objective + 0 * m.objective.detach().max()
+            )
+        ),
+    ),
     "no validation": ("input_errors", problem(validate=silent_validate)),
     "builtin error": ("input_errors", problem(validate=wrong_class_validate)),
     "nameless error": ("input_errors", problem(validate=nameless_validate)),
-    "always double": ("float32", problem(bend_metrics=lambda self, m, i, d: m.to(dtype=torch.float64))),
+    "always double": (
+        "float32",
+        problem(bend_metrics=lambda self, m, i, d: m.to(dtype=torch.float64)),
+    ),
     "ignored field": ("scenario_fields", with_scenario(IgnoredScenario)),
     "inert field that acts": ("scenario_fields", with_scenario(NotInertScenario)),
     "unknown field accepted": ("scenario_errors", with_scenario(StrayScenario)),
@@ -269,7 +341,9 @@ CALLS = itertools.count()
 
 
 def forgetful_decode(self, state, action):
-    return ToyProcess.decode(self, state, action.flatten()[: state.power_w.numel()].view_as(state.power_w))
+    return ToyProcess.decode(
+        self, state, action.flatten()[: state.power_w.numel()].view_as(state.power_w)
+    )
 
 
 def state_in_place(self, result, state, decision, streams):
@@ -765,7 +839,9 @@ def test_demand_raises__wants_the_exact_class():
     demand_raises(fail, ShapeError, "power", check="c", case="x")
     for error, words in ((ValueError, "power"), (ShapeError, "gain")):
         rejects(lambda e=error, w=words: demand_raises(fail, e, w, check="c", case="x"), "c")
-    rejects(lambda: demand_raises(lambda: None, ShapeError, "", check="c", case="x"), "c", "no error")
+    rejects(
+        lambda: demand_raises(lambda: None, ShapeError, "", check="c", case="x"), "c", "no error"
+    )
 
 
 def test_toy__shares_no_code_with_the_package():

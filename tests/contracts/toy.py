@@ -221,9 +221,7 @@ class ToyProcess(Process):
             title="toy",
             outline_m=np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 0.0]]),
             points=(Points(label="user", xy_m=line.astype(float), role="user"),),
-            bars=(
-                Bars(title="power", unit="W", names=self.agents, values=row.power_w[0].numpy()),
-            ),
+            bars=(Bars(title="power", unit="W", names=self.agents, values=row.power_w[0].numpy()),),
         )
 
 

@@ -28,9 +28,7 @@ def test_solve_or_nan__singular_lane_is_nan_and_alone():
     solution = solve_or_nan(matrix, right)
     assert solution[2].isnan().all()
     others = torch.tensor([0, 1, 3])
-    torch.testing.assert_close(
-        (matrix @ solution)[others], right[others], rtol=0, atol=1e-11
-    )
+    torch.testing.assert_close((matrix @ solution)[others], right[others], rtol=0, atol=1e-11)
 
 
 def test_inverse_trace__matches_numpy():

@@ -26,7 +26,9 @@ def _run(value, *, iterations=60, tolerance=1e-14):
 
 def test_iterate__converges_each_lane():
     root, status, _ = _run([2.0, 9.0, 1e8])
-    torch.testing.assert_close(root.square(), torch.tensor([2.0, 9.0, 1e8]).double(), rtol=1e-13, atol=0)
+    torch.testing.assert_close(
+        root.square(), torch.tensor([2.0, 9.0, 1e8]).double(), rtol=1e-13, atol=0
+    )
     assert status.tolist() == [Status.CONVERGED] * 3
 
 

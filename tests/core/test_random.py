@@ -188,7 +188,9 @@ def sweep(draw, axis, count=20_000):
     if axis == "column":
         return draw(Streams.from_seed(1, 1), "x", count)[0]
     if axis == "name":
-        return torch.cat([draw(Streams.from_seed(1, 20), f"n{k}", 1)[:, 0] for k in range(count // 20)])
+        return torch.cat(
+            [draw(Streams.from_seed(1, 20), f"n{k}", 1)[:, 0] for k in range(count // 20)]
+        )
     index = torch.arange(count)
     zero = torch.zeros_like(index)
     pair = (zero, index) if axis == "step" else (index, zero)

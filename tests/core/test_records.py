@@ -58,13 +58,22 @@ def test_check__accepts_and_returns_self():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"channel": torch.zeros(4, 2, 3)}, "Outer.channel: dtype torch.float32, expected a complex"),
+        (
+            {"channel": torch.zeros(4, 2, 3)},
+            "Outer.channel: dtype torch.float32, expected a complex",
+        ),
         ({"slot": torch.zeros(4)}, "Outer.slot: dtype torch.float32, expected a int"),
         ({"is_on": torch.zeros(4, 2)}, "Outer.is_on: dtype torch.float32, expected a bool"),
         ({"point": torch.zeros(4, 2)}, "Outer.point: shape (4, 2), expected (B 3) with 3=3"),
         ({"point": torch.zeros(4, 3, 1)}, "Outer.point: shape (4, 3, 1), expected (B 3)"),
-        ({"point": torch.zeros(5, 3)}, "Outer.point: shape (5, 3), expected (B 3) with B=4 (batch), got 5"),
-        ({"inner": Inner(torch.zeros(4, 3))}, "Outer.channel: shape (4, 2, 3), expected (B K N) with K=3 (users), got 2"),
+        (
+            {"point": torch.zeros(5, 3)},
+            "Outer.point: shape (5, 3), expected (B 3) with B=4 (batch), got 5",
+        ),
+        (
+            {"inner": Inner(torch.zeros(4, 3))},
+            "Outer.channel: shape (4, 2, 3), expected (B K N) with K=3 (users), got 2",
+        ),
         ({"point": [1.0]}, "Outer.point: expected a torch.Tensor, got list"),
         ({"point": torch.zeros(4, 3, device="meta")}, "Outer.point: on device meta, expected cpu"),
     ],
@@ -105,7 +114,9 @@ def test_items__round_trip():
 def test_from_items__refuses_missing_and_unknown():
     tensors = dict(make().items())
     tensors["extra"] = tensors.pop("slot")
-    with pytest.raises(ShapeError, match=r"missing tensors \['slot'\], unknown tensors \['extra'\]"):
+    with pytest.raises(
+        ShapeError, match=r"missing tensors \['slot'\], unknown tensors \['extra'\]"
+    ):
         Outer.from_items(tensors)
 
 

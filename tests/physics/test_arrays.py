@@ -32,3 +32,17 @@ def test_steering__has_unit_norm_and_its_conjugate_points_there():
     assert torch.allclose(vectors.abs().square().sum(-1), torch.ones(61, dtype=torch.float64))
     precoder = vectors[40].conj()
     assert int((vectors @ precoder).abs().argmax()) == 40
+
+
+def test_steering__half_wavelength_dft_grid_is_orthogonal():
+    sine = torch.arange(-4, 4, dtype=torch.float64) / 4
+    direction = torch.stack([sine, (1 - sine.square()).sqrt(), torch.zeros_like(sine)], -1)
+    vectors = steering_vectors(linear_array(8), direction)
+    torch.testing.assert_close(
+        vectors @ vectors.mH, torch.eye(8, dtype=torch.complex128), rtol=0, atol=1e-12
+    )
+
+
+def test_steering__broadcasts_over_leading_axes():
+    direction = torch.zeros(2, 5, 3, dtype=torch.float64)
+    assert steering_vectors(linear_array(4), direction).shape == (2, 5, 4)

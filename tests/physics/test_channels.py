@@ -58,3 +58,25 @@ def test_ar1__is_stationary_with_the_stated_correlation(rho):
     assert found == pytest.approx(rho, abs=0.05)
     first, second = complex(walk[0, 0]), complex(streams.at_step(1).complex_normal("w", 1)[0, 0])
     assert complex(walk[1, 0]) == pytest.approx(dynamics.ar1_step(first, second, rho), rel=1e-12)
+
+
+def test_close_in_gain__is_friis_in_free_space():
+    gain = close_in_gain(torch.tensor([250.0]).double(), wavelength_m=0.1, exponent=2.0)
+    assert gain.item() == pytest.approx((0.1 / (4 * np.pi * 250)) ** 2, rel=1e-13)
+
+
+@pytest.mark.parametrize("k_factor", [0.0, 1.0, 10.0])
+def test_rician__spread_is_that_of_the_k_factor(k_factor):
+    # var |h|^2 / (E |h|^2)^2 = (2 K + 1) / (K + 1)^2
+    w = Streams.from_seed(1, 60_000).complex_normal("w", 1)[:, 0]
+    one = torch.tensor(1.0, dtype=torch.float64)
+    los, scatter = rician_amplitudes(31.4 * one, one, wavelength_m=0.0857, k_factor=k_factor)
+    spread = (los + scatter * w).abs().square().std().item()
+    assert spread == pytest.approx(np.sqrt(2 * k_factor + 1) / (k_factor + 1), rel=0.03)
+
+
+def test_rician__phase_turns_backwards_with_distance():
+    length = torch.tensor([5.0, 5.0 + 0.25 * 0.08, 5.0 + 0.08], dtype=torch.float64)
+    los, _ = rician_amplitudes(length, torch.ones(3).double(), wavelength_m=0.08, k_factor=1e9)
+    turn = (los[1:] / los[:1]).angle().tolist()
+    assert turn == pytest.approx([-np.pi / 2, 0], abs=1e-9)

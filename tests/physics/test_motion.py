@@ -74,3 +74,35 @@ def test_uniform_in_hexagon__second_moment_and_support():
     sector = torch.atan2(points[:, 1], points[:, 0]).div(math.pi / 3).floor()
     counts = torch.unique(sector, return_counts=True)[1].double()
     assert torch.allclose(counts / counts.sum(), torch.full((6,), 1 / 6).double(), atol=5e-3)
+
+
+def test_uniform_in_hexagon__reaches_the_vertices():
+    u = torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [0.0, 1.0, 1.0]]).double()
+    angle = torch.deg2rad(torch.tensor([30.0, 150.0, 90.0]).double())
+    wanted = RADIUS_M * torch.stack([torch.cos(angle), torch.sin(angle)], -1)
+    torch.testing.assert_close(uniform_in_hexagon(u, RADIUS_M), wanted)
+
+
+def test_reflect__straight_into_a_wall():
+    apothem = RADIUS_M * math.sqrt(3) / 2
+    start = torch.tensor([[apothem - 1.0, 0.0]]).double()
+    moved, heading = reflect_in_hexagon(
+        start, torch.zeros(1).double(), step_m=3.0, radius_m=RADIUS_M
+    )
+    torch.testing.assert_close(moved, torch.tensor([[apothem - 2.0, 0.0]]).double())
+    assert abs(heading.item()) == pytest.approx(math.pi)
+
+
+def test_reflect__runs_backwards():
+    position, heading = _starts(2000, 13)
+    there, facing = reflect_in_hexagon(position, heading, step_m=10.0, radius_m=RADIUS_M)
+    back, _ = reflect_in_hexagon(there, facing + math.pi, step_m=10.0, radius_m=RADIUS_M)
+    torch.testing.assert_close(back, position, rtol=0, atol=1e-9)
+
+
+def test_reflect__uniform_stays_uniform():
+    position, heading = _starts(40_000, 17)
+    for _ in range(30):
+        position, heading = reflect_in_hexagon(position, heading, step_m=10.0, radius_m=RADIUS_M)
+    square = position.square().sum(-1).mean().item()
+    assert square == pytest.approx(5 * RADIUS_M**2 / 12, rel=0.01)

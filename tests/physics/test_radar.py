@@ -34,3 +34,28 @@ def test_range_accuracy__matches_the_paper_and_is_1814_crbs():
 
 def test_range_accuracy__silence_gives_no_measurement():
     assert range_accuracy(torch.zeros(1), 1e8).item() == math.inf
+
+
+def test_bistatic_gain__known_value_and_exponent():
+    # 3.5 GHz, 10 dBsm, 100 m both ways: -124.3 dB
+    wavelength_m, length = oracle.wavelength(3.5e9), torch.tensor([[100.0, 200.0]]).double()
+    gain = bistatic_gain(length, length, wavelength_m=wavelength_m, rcs_m2=10.0, exponent=2.0)
+    assert 10 * math.log10(gain[0, 0, 0].item()) == pytest.approx(-124.3, abs=0.1)
+    steep = bistatic_gain(length, length, wavelength_m=wavelength_m, rcs_m2=10.0, exponent=2.3)
+    assert (steep[0, 0, 0] / steep[0, 1, 0]).item() == pytest.approx(2**2.3, rel=1e-12)
+
+
+def test_range_accuracy__known_value():
+    # c / (2 * 100 MHz * sqrt(2 * 10)) = 0.335 m
+    found = range_accuracy(torch.tensor([10.0, torch.inf]).double(), 100e6)
+    assert found.tolist() == [pytest.approx(0.33518, abs=1e-5), 0.0]
+
+
+def test_range_crb__is_the_fisher_information_of_flat_tones():
+    # equal tones over B, complex amplitude unknown: information 2 snr sum (2 pi (f - mean f))^2
+    tones, bandwidth, snr = 2048, 1e8, 0.3
+    frequency = (np.arange(tones) - (tones - 1) / 2) * bandwidth / tones
+    information = 2 * snr * ((2 * np.pi * frequency) ** 2).sum()
+    wanted = oracle.SPEED_OF_LIGHT / 2 / math.sqrt(information)
+    found = range_crb(torch.tensor([snr], dtype=torch.float64), bandwidth, gain=tones)
+    assert found.item() == pytest.approx(wanted, rel=1e-6)

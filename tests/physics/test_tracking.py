@@ -72,3 +72,19 @@ def test_update__no_information_changes_nothing():
     )
     assert torch.allclose(mean, tensors["mean"], rtol=1e-9)
     assert torch.allclose(covariance, tensors["covariance"], rtol=1e-9)
+
+
+def test_update__covariance_is_symmetric_and_shrinks():
+    data = _batch(3, 2.0)
+    tensors = {name: torch.as_tensor(value) for name, value in data.items()}
+    _, after = filter_update(
+        tensors["mean"],
+        tensors["covariance"],
+        tensors["ranges"],
+        tensors["sigma"],
+        anchor=torch.as_tensor(BS).expand(6, 3, 3),
+        height=torch.full((6,), HEIGHT_M, dtype=torch.float64),
+    )
+    assert torch.equal(after, after.mT)
+    assert torch.linalg.eigvalsh(after).min() > 0
+    assert torch.linalg.eigvalsh(tensors["covariance"] - after).min() > -1e-9

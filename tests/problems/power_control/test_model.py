@@ -26,7 +26,12 @@ CLOSE = {"rtol": 1e-11, "atol": 0}
         {},
         {"num_bs": 7, "threshold_db": -10.0},
         {"direct_cancel_db": 20.0, "rician_k_db": 3.0, "comm_exponent": 3.0},
-        {"min_distance_m": 60.0, "sense_exponent": 2.4, "target_rcs_dbsm": 0.0, "threshold_db": -9.0},
+        {
+            "min_distance_m": 60.0,
+            "sense_exponent": 2.4,
+            "target_rcs_dbsm": 0.0,
+            "threshold_db": -9.0,
+        },
     ],
 )
 def test_instance_at__gains_match_the_oracle(changes):
@@ -36,7 +41,11 @@ def test_instance_at__gains_match_the_oracle(changes):
     for row in range(3):
         bs, ue, target = (t[row].numpy() for t in (instance.bs, instance.ue, instance.target))
         comm = {"k_db": s.rician_k_db, "exponent": s.comm_exponent, "d_min": s.min_distance_m}
-        echo = {"rcs_dbsm": s.target_rcs_dbsm, "exponent": s.sense_exponent, "d_min": s.min_distance_m}
+        echo = {
+            "rcs_dbsm": s.target_rcs_dbsm,
+            "exponent": s.sense_exponent,
+            "d_min": s.min_distance_m,
+        }
         wavelength = oracle.wavelength(s.carrier_hz)
         w_u, w_b = fading.ue[row].numpy(), fading.bs[row].numpy()
         expected = {
@@ -258,9 +267,10 @@ def test_network__gives_the_sinrs():
     instance, decision = uneven(draw(problem)), powers(problem)
     metrics, network = problem.evaluate(instance, decision), problem.network(instance)
     x = decision.power
-    weighted = metrics.sensing_sinr * (
-        instance.bandwidth_hz / instance.bandwidth_hz.amax(-1, keepdim=True)
-    ).square()
+    weighted = (
+        metrics.sensing_sinr
+        * (instance.bandwidth_hz / instance.bandwidth_hz.amax(-1, keepdim=True)).square()
+    )
     torch.testing.assert_close(sinr(x, network.coupling, network.noise), weighted, **CLOSE)
     ratio = metrics.comm_sinr / instance.threshold
     torch.testing.assert_close(sinr(x, network.comm_coupling, network.comm_noise), ratio, **CLOSE)
@@ -357,7 +367,9 @@ def test_sample__fading_matches_the_gains_after_redraws():
 
 def test_sample__out_of_reach_names_the_fields(monkeypatch):
     monkeypatch.setattr(model, "_MAX_ATTEMPTS", 5)
-    with pytest.raises(ScenarioError, match="threshold_db = 60 .* min_margin_db = 0.1 within 5 draws"):
+    with pytest.raises(
+        ScenarioError, match="threshold_db = 60 .* min_margin_db = 0.1 within 5 draws"
+    ):
         draw(make(threshold_db=60.0))
 
 

@@ -116,7 +116,9 @@ def test_observe_local__interference_comes_from_the_own_measurements(played):
 
 def test_observe_local__peak_can_be_switched_off():
     process = make(share_peak=False)
-    seen = blocks(process, process.observe_local(process.initial(Streams.from_seed(4, 2))), local=True)
+    seen = blocks(
+        process, process.observe_local(process.initial(Streams.from_seed(4, 2))), local=True
+    )
     assert (seen["peak"] == 0).all()
 
 

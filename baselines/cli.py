@@ -1,0 +1,247 @@
+"""Commands ``isac solve`` and ``isac figures``."""
+
+import json
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from baselines.front import certificate, solve
+from baselines.registry import make_solver, solvers
+from isac_gym.core.errors import ScenarioError
+from isac_gym.core.family import family
+from isac_gym.core.problem import Problem
+from isac_gym.core.random import Streams
+from isac_gym.core.records import TensorRecord
+from isac_gym.core.solution import Budget, Certificate, Solver, Status
+
+__all__ = ["register"]
+
+_DTYPES = {"float64": torch.float64, "float32": torch.float32}
+_FEASIBLE = 1e-7
+_ROUNDING = 1e-12  # losses below this are shown as 0
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this package to ``isac``."""
+    app.command("solve")(_solve)
+    app.command("figures")(_figures)
+
+
+def _solve(
+    problem: Annotated[str, typer.Argument(metavar="PROBLEM", help="Problem name; see isac list.")],
+    solver: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME or NAME:field=value,...; repeat for more; default: all solvers."),
+    ] = None,
+    instances: Annotated[int, typer.Option(min=1, help="Number of instances.")] = 256,
+    preset: Annotated[str, typer.Option(help="Preset of the scenario.")] = "paper",
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Scenario field.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of instances and solvers.")] = 0,
+    iterations: Annotated[int | None, typer.Option(min=1, help="Budget of every solver.")] = None,
+    device: Annotated[str, typer.Option(help="Torch device: cpu, cuda.")] = "cpu",
+    dtype: Annotated[str, typer.Option(help="float64 or float32.")] = "float64",
+    as_json: Json = False,
+) -> None:
+    """Solve random instances with one or more solvers and compare.
+
+    The loss is the certified optimum minus the objective, over feasible decisions.
+
+    \b
+    Examples:
+      isac solve power-control --solver exact --solver sca
+      isac solve power-control --preset paper-constrained --set self_interference_db=-90
+      isac solve power-control --solver distributed:eta=1 --instances 1000 --json
+    """  # noqa: D301 - the help renderer wants the \b character
+    scenario = {"preset": preset, **_assignments(changes or [])}
+    setup = family(problem).make_problem(scenario)
+    chosen = [_parse_solver(setup.name, text) for text in solver or list(solvers(setup.name))]
+    streams = Streams.from_seed(seed, instances, device=_device(device))
+    instance = setup.sample(streams).to(dtype=_choose(_DTYPES, "dtype", dtype))
+    reference = certificate(setup, instance)
+    rows = []
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        for each in progress.track(chosen, description="solving"):
+            rows.append(_row(setup, instance, each, reference, iterations, seed))
+    if as_json:
+        report = {
+            "problem": setup.name,
+            "scenario": setup.scenario.to_dict(),
+            "digest": setup.scenario.digest(),
+            "instances": instances,
+            "seed": seed,
+            "device": device,
+            "dtype": dtype,
+            "certificate": None if reference is None else reference.kind,
+            "solvers": rows,
+        }
+        typer.echo(json.dumps(report, indent=2, allow_nan=False))
+        return
+    _print_rows(rows, setup.objective_unit, reference)
+
+
+def _figures(
+    problem: Annotated[str, typer.Argument(metavar="PROBLEM", help="Problem name; see isac list.")],
+    out: Annotated[Path, typer.Option(help="Folder for figures, data and verdicts.")] = Path(
+        "figures"
+    ),
+    draws: Annotated[int, typer.Option(min=1, help="Random draws per point.")] = 10_000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the draws.")] = 11,
+    as_json: Json = False,
+) -> None:
+    """Redraw the figures of a paper and check its claims; exit code 1 if one no longer holds.
+
+    \b
+    Examples:
+      isac figures power-control --out figures
+      isac figures power-control --draws 1000 --json
+    """  # noqa: D301 - the help renderer wants the \b character
+    name = family(problem).name
+    points = list(entry_points(group="isac_gym.figures", name=name))
+    if not points:
+        raise ScenarioError(f"{name} has no figures.")
+    make_figures = points[0].load()
+    with Console(stderr=True).status("drawing instances") as status:
+        verdicts = make_figures(out, draws=draws, seed=seed, progress=status.update)
+    if as_json:
+        fields = ("id", "verdict", "holds", "claim", "source", "measured", "expected")
+        report = [{field: getattr(v, field) for field in fields} for v in verdicts]
+        typer.echo(json.dumps({"problem": name, "verdicts": report}, indent=2))
+    else:
+        _print_verdicts(verdicts, out)
+    if not all(verdict.holds for verdict in verdicts):
+        raise typer.Exit(1)
+
+
+def _assignments(texts: list[str]) -> dict[str, Any]:
+    """Values of ``field=value`` texts; JSON where it parses, else text."""
+    values: dict[str, Any] = {}
+    for text in texts:
+        name, sign, value = text.partition("=")
+        if not (name and sign and value):
+            raise ScenarioError(f"expected FIELD=VALUE, got {text!r}.")
+        try:
+            values[name] = json.loads(value)
+        except json.JSONDecodeError:
+            values[name] = value
+    return values
+
+
+def _parse_solver(problem: str, text: str) -> Solver:
+    name, _, fields = text.partition(":")
+    return make_solver(problem, name, **_assignments(fields.split(",") if fields else []))
+
+
+def _choose(known: dict[str, Any], field: str, value: str) -> Any:
+    if value not in known:
+        raise ScenarioError(f"{field} must be one of {', '.join(known)}; got {value!r}.")
+    return known[value]
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as err:  # torch asserts where it was built without CUDA
+        raise ScenarioError(f"device {name!r} is not available: {err}") from err
+    return device
+
+
+def _row(
+    setup: Problem,
+    instance: TensorRecord,
+    solver: Solver,
+    reference: Certificate | None,
+    iterations: int | None,
+    seed: int,
+) -> dict[str, Any]:
+    """Figures of one solver; a solver that does not apply to the scenario says so in ``error``."""
+    try:
+        solution = solve(setup, instance, solver, budget=Budget(iterations=iterations), seed=seed)
+    except ScenarioError as err:
+        return {"solver": solver.name, "error": str(err)}
+    metrics = setup.metrics(instance, solution.decision)
+    is_feasible = metrics.violation <= _FEASIBLE
+    loss = None
+    if reference is not None and bool(is_feasible.any()):
+        gap = (reference.bound - metrics.objective)[is_feasible].to(torch.float64)
+        loss = {
+            "mean": gap.mean().item(),
+            "p95": gap.quantile(0.95).item(),
+            "max": gap.amax().item(),
+        }
+    counts = {s.name: int((solution.status == int(s)).sum()) for s in Status}
+    return {
+        "solver": solver.name,
+        "objective": metrics.objective.mean().item(),
+        "loss": loss,
+        "feasible": is_feasible.to(torch.float64).mean().item(),
+        "iterations": solution.iterations.to(torch.float64).mean().item(),
+        "seconds_per_instance": solution.seconds / instance.batch_size,
+        "status": {name: count for name, count in counts.items() if count},
+    }
+
+
+def _print_rows(rows: list[dict[str, Any]], unit: str, reference: Certificate | None) -> None:
+    table = _table("solver", "objective", "loss", "p95", "max", "feasible", "steps", "time")
+    table.add_column("status", overflow="fold")
+    for row in rows:
+        if "error" in row:
+            table.add_row(row["solver"], *[""] * 7, row["error"])
+            continue
+        loss = row["loss"] or {}
+        table.add_row(
+            row["solver"],
+            f"{row['objective']:.3f}",
+            *(_loss(loss.get(name)) for name in ("mean", "p95", "max")),
+            f"{100 * row['feasible']:.1f} %",
+            f"{row['iterations']:.1f}",
+            _duration(row["seconds_per_instance"]),
+            ", ".join(f"{n} {name.lower()}" for name, n in row["status"].items()),
+        )
+    console = Console()
+    console.print(table)
+    kind = "none known" if reference is None else f"{reference.kind}, {reference.source}"
+    note = f"objective and loss in {unit}, means over instances; time per instance; bound: {kind}"
+    console.print(note, style="dim")
+
+
+def _table(*heads: str) -> Table:
+    """Table whose first column is text and whose other columns are numbers."""
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    for place, head in enumerate(heads):
+        table.add_column(head, justify="right" if place else "left", no_wrap=True)
+    return table
+
+
+def _loss(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return "0" if abs(value) < _ROUNDING else f"{value:.3g}"
+
+
+def _print_verdicts(verdicts: list[Any], out: Path) -> None:
+    table = Table(box=None, padding=(0, 2, 1, 0), pad_edge=False, header_style="bold")
+    for head in ("claim", "verdict", "as expected", "measured"):
+        table.add_column(head, overflow="fold")
+    for verdict in verdicts:
+        held = "yes" if verdict.holds else "NO"
+        table.add_row(f"{verdict.id}: {verdict.claim}", verdict.verdict, held, verdict.measured)
+    console = Console()
+    console.print(table)
+    console.print(f"written to {out}", style="dim")
+
+
+def _duration(seconds: float) -> str:
+    for scale, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "us")):
+        if seconds >= scale:
+            return f"{seconds / scale:.3g} {unit}"
+    return f"{seconds * 1e9:.3g} ns"

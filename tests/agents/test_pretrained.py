@@ -1,0 +1,60 @@
+"""Claims about the shipped agents, checked on episodes no training has seen."""
+
+import pytest
+
+import agents
+from agents.evaluation import FloorPolicy, interval, play, summary
+from baselines.policy import SolverPolicy
+from baselines.registry import make_solver
+from isac_gym.core.family import family_of
+from isac_gym.core.random import lane_seeds
+
+
+def shipped(name):
+    agent = agents.load_agent(agents.pretrained()[name])
+    manifest = agent.manifest
+    family = family_of(manifest.environment)
+    process = family.make_process(manifest.environment, manifest.scenario, manifest.settings)
+    assert process.problem.scenario.digest() == manifest.scenario_digest
+    return agent, process
+
+
+def fresh(count):
+    return lane_seeds("tests/agents/pretrained", count)
+
+
+def advantage(process, policy, other, count):
+    """Interval of the paired difference of mean rewards."""
+    seeds = fresh(count)
+    rewards = [play(process, each, seeds).reward.mean(1) for each in (policy, other)]
+    return interval(rewards[0] - rewards[1])
+
+
+def test_static_amortised__reaches_95_percent_of_the_optimum():
+    agent, process = shipped("power_control_static_amortised")
+    row = summary(process, agent, fresh(2048))
+    assert row["share_interval"][0] >= 0.95
+    assert row["infeasible"] == 0
+    assert row["score"] > 95
+
+
+def test_static_amortised__results_in_the_manifest_are_what_it_does():
+    agent, process = shipped("power_control_static_amortised")
+    from agents.evaluation import episode_seeds
+
+    row = summary(process, agent, episode_seeds(agent.manifest.environment, "held-out", 4096))
+    for key in ("objective", "share", "loss", "score"):
+        assert row[key] == pytest.approx(agent.manifest.results[agent.name][key], rel=1e-4)
+
+
+def test_dynamic_amortised__beats_the_stale_optimum_with_margin():
+    agent, process = shipped("power_control_amortised")
+    exact = make_solver("power_control", "exact")
+    assert advantage(process, agent, SolverPolicy(exact, margin_db=1.0), 192)[0] > 0
+
+
+def test_dynamic_ppo__beats_full_power_and_its_own_start():
+    agent, process = shipped("power_control_ppo")
+    assert advantage(process, agent, FloorPolicy(), 48)[0] > 0
+    curve = agent.manifest.curve
+    assert max(point.value for point in curve) > curve[0].value + 0.3
