@@ -82,17 +82,14 @@ class _VectorEnvs:
 
 
 def _prepare_vector_envs(quick: bool) -> _VectorEnvs:
-    import gymnasium
-    from stable_baselines3.common.vec_env import DummyVecEnv
-
     from agents.sb3.train import PpoConfig, make_ppo
-    from agents.sb3.vec_env import IsacVecEnv
+    from agents.sb3.vec_env import IsacVecEnv, serial_vec_env
 
     rollout = 4 if quick else 16
     config = PpoConfig(num_envs=_NUM_ENVS, rollout=rollout, batch_size=256, epochs=4)
     task = TrainingTask(environment=_DYNAMIC, steps=rollout * _NUM_ENVS)
     batched = IsacVecEnv(_DYNAMIC, _NUM_ENVS, seed=0)
-    single = DummyVecEnv([lambda: gymnasium.make(_DYNAMIC) for _ in range(_NUM_ENVS)])
+    single = serial_vec_env(_DYNAMIC, _NUM_ENVS)
     single.seed(0)
     with torch.random.fork_rng(devices=[]):
         models = tuple(make_ppo(task, config, env=env) for env in (batched, single))

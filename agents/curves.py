@@ -73,7 +73,7 @@ def _dress(axes: Axes, manifest: Manifest, is_gap: bool) -> None:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.set_ylabel(f"{manifest.curve_metric}, below {best}")
+        axes.set_ylabel(f"distance to {best}, {manifest.curve_metric}")
     else:
         axes.set_ylabel(manifest.curve_metric)
     axes.xaxis.set_major_formatter(FuncFormatter(_thousands))

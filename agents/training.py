@@ -13,7 +13,7 @@ import torch
 from agents.artifact import CurvePoint
 from agents.evaluation import episode_seeds, play
 from agents.network import PolicyNetwork
-from isac_gym.core.errors import ScenarioError
+from isac_gym.core.errors import ScenarioError, SolverError
 from isac_gym.core.family import family_of
 from isac_gym.core.policy import PolicyContext
 from isac_gym.core.process import Process
@@ -126,12 +126,21 @@ class Recorder:
         return not self.curve or steps >= self.steps + every or steps >= self.task.steps
 
     def record(self, steps: int, network: PolicyNetwork) -> bool:
-        """Evaluate on the validation episodes; True if the target value has been reached."""
+        """Evaluate on the validation episodes; True if the target value has been reached.
+
+        Raises:
+            SolverError: The validation value is not a finite number.
+        """
         self._spent = self.seconds
         process = self.task.process
         episodes = play(process, _Greedy(network), self.task.validation_seeds)
         values = episodes.objective if process.horizon == 1 else episodes.reward
         value = float(values.mean())
+        if not math.isfinite(value):
+            raise SolverError(
+                f"training diverged: the validation value after {steps} steps is {value}; "
+                "lower learning_rate."
+            )
         if not self.curve or value > max(point.value for point in self.curve):
             self._best = copy.deepcopy(network.state_dict())
         self.curve.append(CurvePoint(steps=steps, seconds=self._spent, value=value))

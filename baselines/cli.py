@@ -1,31 +1,28 @@
 """Commands ``isac solve`` and ``isac figures``."""
 
-import json
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import torch
 import typer
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
-from baselines.front import certificate, solve
-from baselines.registry import make_solver, solvers
 from isac_gym.core.errors import ScenarioError
 from isac_gym.core.family import family
-from isac_gym.core.problem import Problem
-from isac_gym.core.random import Streams
-from isac_gym.core.records import TensorRecord
-from isac_gym.core.solution import Budget, Certificate, Solver, Status
+from isac_gym.terminal import Json, assignments, duration, plain_table, print_json
+
+if TYPE_CHECKING:
+    import torch
+
+    from isac_gym.core.problem import Problem
+    from isac_gym.core.records import TensorRecord
+    from isac_gym.core.solution import Certificate, Solver
 
 __all__ = ["register"]
 
-_DTYPES = {"float64": torch.float64, "float32": torch.float32}
 _FEASIBLE = 1e-7
 _ROUNDING = 1e-12  # losses below this are shown as 0
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -61,11 +58,18 @@ def _solve(
       isac solve power-control --preset paper-constrained --set self_interference_db=-90
       isac solve power-control --solver distributed:eta=1 --instances 1000 --json
     """  # noqa: D301 - the help renderer wants the \b character
-    scenario = {"preset": preset, **_assignments(changes or [])}
+    import torch
+
+    from baselines.front import certificate
+    from baselines.registry import solvers
+    from isac_gym.core.random import Streams
+
+    scenario = {"preset": preset, **assignments("--set", changes)}
     setup = family(problem).make_problem(scenario)
     chosen = [_parse_solver(setup.name, text) for text in solver or list(solvers(setup.name))]
     streams = Streams.from_seed(seed, instances, device=_device(device))
-    instance = setup.sample(streams).to(dtype=_choose(_DTYPES, "dtype", dtype))
+    dtypes = {"float64": torch.float64, "float32": torch.float32}
+    instance = setup.sample(streams).to(dtype=_choose(dtypes, "dtype", dtype))
     reference = certificate(setup, instance)
     rows = []
     with Progress(console=Console(stderr=True), transient=True) as progress:
@@ -83,7 +87,7 @@ def _solve(
             "certificate": None if reference is None else reference.kind,
             "solvers": rows,
         }
-        typer.echo(json.dumps(report, indent=2, allow_nan=False))
+        print_json(report)
         return
     _print_rows(rows, setup.objective_unit, reference)
 
@@ -114,30 +118,20 @@ def _figures(
     if as_json:
         fields = ("id", "verdict", "holds", "claim", "source", "measured", "expected")
         report = [{field: getattr(v, field) for field in fields} for v in verdicts]
-        typer.echo(json.dumps({"problem": name, "verdicts": report}, indent=2))
+        print_json({"problem": name, "verdicts": report})
     else:
         _print_verdicts(verdicts, out)
     if not all(verdict.holds for verdict in verdicts):
         raise typer.Exit(1)
 
 
-def _assignments(texts: list[str]) -> dict[str, Any]:
-    """Values of ``field=value`` texts; JSON where it parses, else text."""
-    values: dict[str, Any] = {}
-    for text in texts:
-        name, sign, value = text.partition("=")
-        if not (name and sign and value):
-            raise ScenarioError(f"expected FIELD=VALUE, got {text!r}.")
-        try:
-            values[name] = json.loads(value)
-        except json.JSONDecodeError:
-            values[name] = value
-    return values
+def _parse_solver(problem: str, text: str) -> "Solver":
+    from baselines.registry import make_solver
 
-
-def _parse_solver(problem: str, text: str) -> Solver:
     name, _, fields = text.partition(":")
-    return make_solver(problem, name, **_assignments(fields.split(",") if fields else []))
+    return make_solver(
+        problem, name, **assignments("--solver", fields.split(",") if fields else None)
+    )
 
 
 def _choose(known: dict[str, Any], field: str, value: str) -> Any:
@@ -146,7 +140,9 @@ def _choose(known: dict[str, Any], field: str, value: str) -> Any:
     return known[value]
 
 
-def _device(name: str) -> torch.device:
+def _device(name: str) -> "torch.device":
+    import torch
+
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
@@ -156,14 +152,17 @@ def _device(name: str) -> torch.device:
 
 
 def _row(
-    setup: Problem,
-    instance: TensorRecord,
-    solver: Solver,
-    reference: Certificate | None,
+    setup: "Problem",
+    instance: "TensorRecord",
+    solver: "Solver",
+    reference: "Certificate | None",
     iterations: int | None,
     seed: int,
 ) -> dict[str, Any]:
     """Figures of one solver; a solver that does not apply to the scenario says so in ``error``."""
+    from baselines.front import solve
+    from isac_gym.core.solution import Budget, Status
+
     try:
         solution = solve(setup, instance, solver, budget=Budget(iterations=iterations), seed=seed)
     except ScenarioError as err:
@@ -172,7 +171,7 @@ def _row(
     is_feasible = metrics.violation <= _FEASIBLE
     loss = None
     if reference is not None and bool(is_feasible.any()):
-        gap = (reference.bound - metrics.objective)[is_feasible].to(torch.float64)
+        gap = (reference.bound - metrics.objective)[is_feasible].double()
         loss = {
             "mean": gap.mean().item(),
             "p95": gap.quantile(0.95).item(),
@@ -183,16 +182,18 @@ def _row(
         "solver": solver.name,
         "objective": metrics.objective.mean().item(),
         "loss": loss,
-        "feasible": is_feasible.to(torch.float64).mean().item(),
-        "iterations": solution.iterations.to(torch.float64).mean().item(),
+        "feasible": is_feasible.double().mean().item(),
+        "iterations": solution.iterations.double().mean().item(),
         "seconds_per_instance": solution.seconds / instance.batch_size,
         "status": {name: count for name, count in counts.items() if count},
     }
 
 
-def _print_rows(rows: list[dict[str, Any]], unit: str, reference: Certificate | None) -> None:
-    table = _table("solver", "objective", "loss", "p95", "max", "feasible", "steps", "time")
-    table.add_column("status", overflow="fold")
+def _print_rows(rows: list[dict[str, Any]], unit: str, reference: "Certificate | None") -> None:
+    numbers = ("objective", "loss", "p95", "max", "feasible", "steps", "time")
+    table = plain_table("solver", *numbers, "status", numeric=numbers)
+    for column in table.columns[:-1]:
+        column.no_wrap = True
     for row in rows:
         if "error" in row:
             table.add_row(row["solver"], *[""] * 7, row["error"])
@@ -204,7 +205,7 @@ def _print_rows(rows: list[dict[str, Any]], unit: str, reference: Certificate | 
             *(_loss(loss.get(name)) for name in ("mean", "p95", "max")),
             f"{100 * row['feasible']:.1f} %",
             f"{row['iterations']:.1f}",
-            _duration(row["seconds_per_instance"]),
+            duration(row["seconds_per_instance"]),
             ", ".join(f"{n} {name.lower()}" for name, n in row["status"].items()),
         )
     console = Console()
@@ -214,14 +215,6 @@ def _print_rows(rows: list[dict[str, Any]], unit: str, reference: Certificate | 
     console.print(note, style="dim")
 
 
-def _table(*heads: str) -> Table:
-    """Table whose first column is text and whose other columns are numbers."""
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-    for place, head in enumerate(heads):
-        table.add_column(head, justify="right" if place else "left", no_wrap=True)
-    return table
-
-
 def _loss(value: float | None) -> str:
     if value is None:
         return "-"
@@ -229,19 +222,10 @@ def _loss(value: float | None) -> str:
 
 
 def _print_verdicts(verdicts: list[Any], out: Path) -> None:
-    table = Table(box=None, padding=(0, 2, 1, 0), pad_edge=False, header_style="bold")
-    for head in ("claim", "verdict", "as expected", "measured"):
-        table.add_column(head, overflow="fold")
+    table = plain_table("claim", "verdict", "as expected", "measured")
     for verdict in verdicts:
         held = "yes" if verdict.holds else "NO"
         table.add_row(f"{verdict.id}: {verdict.claim}", verdict.verdict, held, verdict.measured)
     console = Console()
     console.print(table)
     console.print(f"written to {out}", style="dim")
-
-
-def _duration(seconds: float) -> str:
-    for scale, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "us")):
-        if seconds >= scale:
-            return f"{seconds / scale:.3g} {unit}"
-    return f"{seconds * 1e9:.3g} ns"

@@ -80,7 +80,7 @@ _STYLE: dict[Any, Any] = {
     "savefig.dpi": 200,
     "figure.constrained_layout.use": True,
 }
-_CAPTION_WIDTH = 18.6  # characters per inch at the caption's size
+_CAPTION_WIDTH = 17.9  # characters per inch at the caption's size
 _CONFIDENCE = 0.95
 _FEWEST_BATCHES = 3
 

@@ -6,7 +6,7 @@ predictor step); Nocedal and Wright 2006, section 19.2, for the slack form, whic
 follow curved constraints from inside.
 """
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -40,7 +40,10 @@ class Programme(Protocol):
     It is to be scaled so that f, c and v are of order one, or logarithms.
     """
 
-    is_convex: bool
+    @property
+    def is_convex(self) -> bool:
+        """True if f and c are convex; else the Newton matrix is made positive definite."""
+        ...
 
     def expand(self, point: Tensor) -> Expansion:
         """First-order expansion at points (B, n, 1)."""
@@ -101,7 +104,7 @@ def minimise(
 
     (point, pair), status, count = iterate_shrinking(
         step,
-        programme,  # type: ignore[arg-type] - a protocol cannot be a tuple
+        cast(tuple[Tensor, ...], programme),  # a protocol cannot say that it is a tuple
         (point, torch.cat([slack, barrier / slack], 2)),
         iterations=iterations,
         tolerance=tolerance,

@@ -20,7 +20,7 @@ def take(data: Data, rows: Tensor) -> Data:
 
 def iterate_shrinking(
     step: Callable[..., tuple[tuple[Tensor, ...], Tensor]],
-    data: Data,
+    data: tuple[Any, ...],
     state: tuple[Tensor, ...],
     *,
     iterations: int,

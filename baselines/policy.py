@@ -46,7 +46,7 @@ class SolverPolicy:
         genie = " (genie)" if self.knowledge == "truth" else ""
         return f"{self.solver.name}{margin}{genie}"
 
-    def act(self, observation: Tensor, context: PolicyContext) -> Tensor:  # noqa: ARG002
+    def act(self, observation: Tensor, context: PolicyContext) -> Tensor:
         """Actions (B, action_size) in [-1, 1] whose decoding is the solver's decision."""
         process, state = context.process, context.state
         known = process.truth(state) if self.knowledge == "truth" else process.measured(state)

@@ -1,4 +1,4 @@
-"""What the commands of all packages share: the JSON option, plain tables, ``name=value`` options."""
+"""What the commands of all packages share: the JSON option, plain tables, assignments, times."""
 
 import json
 from collections.abc import Sequence

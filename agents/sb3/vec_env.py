@@ -9,7 +9,7 @@ import torch
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
 
 from isac_gym.core.errors import ScenarioError
@@ -17,7 +17,12 @@ from isac_gym.core.scenario import Scenario
 from isac_gym.envs.edges import to_numpy
 from isac_gym.envs.vector import ProcessVectorEnv
 
-__all__ = ["IsacVecEnv"]
+__all__ = ["IsacVecEnv", "serial_vec_env"]
+
+
+def serial_vec_env(environment: str, num_envs: int) -> VecEnv:
+    """SB3's own vector environment, one ``gymnasium.make`` after the other: for comparison."""
+    return DummyVecEnv([lambda: gymnasium.make(environment) for _ in range(num_envs)])
 
 
 class IsacVecEnv(VecEnv):

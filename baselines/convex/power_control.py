@@ -13,9 +13,8 @@ from typing import Any, ClassVar, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from baselines.power_control.outcome import limits, outcome
+from baselines.power_control.outcome import limits, network_of, outcome
 from isac_gym.core.errors import ScenarioError
 from isac_gym.core.problem import Problem
 from isac_gym.core.records import TensorRecord
@@ -23,7 +22,6 @@ from isac_gym.core.solution import Budget, Solution, Solver, Status, Trace
 from isac_gym.core.units import linear_to_db
 from isac_gym.problems.power_control.model import (
     NormalisedNetwork,
-    PowerControl,
     PowerControlDecision,
     PowerControlInstance,
 )
@@ -131,12 +129,12 @@ class GpCvxpy(Solver):
         problem: Problem,
         instance: TensorRecord,
         *,
-        budget: Budget = Budget(),  # noqa: ARG002
-        seed: int = 0,  # noqa: ARG002
-        start: TensorRecord | None = None,  # noqa: ARG002
+        budget: Budget = Budget(),
+        seed: int = 0,
+        start: TensorRecord | None = None,
     ) -> Solution:
         """See :class:`Solver`; tolerances are Clarabel's at 1e-12."""
-        network = cast(PowerControl, problem).network(instance)
+        network = network_of(problem, instance)
         powers, codes = [], []
         for lane in _lanes(network):
             values = dict(zip(("coupling", "noise", "comm", "comm_noise"), lane, strict=True))
@@ -185,12 +183,12 @@ class ScaCvxpy(Solver):
         instance: TensorRecord,
         *,
         budget: Budget = Budget(),
-        seed: int = 0,  # noqa: ARG002
+        seed: int = 0,
         start: TensorRecord | None = None,
     ) -> Solution:
         """See :class:`Solver`; FAILED where Clarabel finds no point, with the last powers."""
         count, tolerance = limits(budget, iterations=self.iterations, tolerance=self.tolerance)
-        network = cast(PowerControl, problem).network(instance)
+        network = network_of(problem, instance)
         first = torch.ones_like(network.noise)
         if start is not None:
             first = cast(PowerControlDecision, start).power.clamp_min(1e-6)

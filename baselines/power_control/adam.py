@@ -6,7 +6,7 @@ from typing import ClassVar, cast
 import torch
 from torch import Tensor
 
-from baselines.power_control.outcome import history, limits, outcome
+from baselines.power_control.outcome import history, limits, network_of, outcome
 from isac_gym.core.errors import ScenarioError
 from isac_gym.core.loops import iterate
 from isac_gym.core.problem import Problem
@@ -16,7 +16,6 @@ from isac_gym.core.units import linear_to_db
 from isac_gym.physics.interference import balanced_level, radial_project, sinr
 from isac_gym.problems.power_control.model import (
     NormalisedNetwork,
-    PowerControl,
     PowerControlDecision,
 )
 
@@ -58,12 +57,12 @@ class AdamSoftmin(Solver):
         instance: TensorRecord,
         *,
         budget: Budget = Budget(),
-        seed: int = 0,  # noqa: ARG002
+        seed: int = 0,
         start: TensorRecord | None = None,
     ) -> Solution:
         """See :class:`Solver`; the trace holds the best worst-case SINR so far in dB."""
         count, tolerance = limits(budget, iterations=self.iterations, tolerance=self.tolerance)
-        network = cast(PowerControl, problem).network(instance)
+        network = network_of(problem, instance)
         safe = balanced_level(network.comm_coupling, network.comm_noise)[1]
         first = torch.zeros_like(network.noise)
         if start is not None:

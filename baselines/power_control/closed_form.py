@@ -6,7 +6,7 @@ from typing import ClassVar, cast
 
 import torch
 
-from baselines.power_control.outcome import outcome
+from baselines.power_control.outcome import network_of, outcome
 from isac_gym.core.errors import ScenarioError
 from isac_gym.core.linalg import solve_or_nan
 from isac_gym.core.problem import Problem
@@ -15,7 +15,6 @@ from isac_gym.core.solution import Budget, Solution, Solver, Status, status_tens
 from isac_gym.core.units import db_to_linear
 from isac_gym.physics.interference import balanced_level
 from isac_gym.problems.power_control.model import (
-    PowerControl,
     PowerControlDecision,
     PowerControlInstance,
 )
@@ -44,12 +43,12 @@ class FullPower(Solver):
 
     def solve(
         self,
-        problem: Problem,  # noqa: ARG002
+        problem: Problem,
         instance: TensorRecord,
         *,
-        budget: Budget = Budget(),  # noqa: ARG002
-        seed: int = 0,  # noqa: ARG002
-        start: TensorRecord | None = None,  # noqa: ARG002
+        budget: Budget = Budget(),
+        seed: int = 0,
+        start: TensorRecord | None = None,
     ) -> Solution:
         """See :class:`Solver`; never INFEASIBLE, because it ignores the thresholds."""
         ones = torch.ones_like(cast(PowerControlInstance, instance).bs_noise_w)
@@ -73,13 +72,13 @@ class FullPowerProjected(Solver):
         problem: Problem,
         instance: TensorRecord,
         *,
-        budget: Budget = Budget(),  # noqa: ARG002
-        seed: int = 0,  # noqa: ARG002
-        start: TensorRecord | None = None,  # noqa: ARG002
+        budget: Budget = Budget(),
+        seed: int = 0,
+        start: TensorRecord | None = None,
     ) -> Solution:
         """See :class:`Solver`."""
-        problem = cast(PowerControl, problem)
-        return outcome(problem.network(instance), problem.floor(instance).power)
+        network = network_of(problem, instance)
+        return outcome(network, torch.ones_like(network.noise))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,12 +96,12 @@ class MaxCommMargin(Solver):
         problem: Problem,
         instance: TensorRecord,
         *,
-        budget: Budget = Budget(),  # noqa: ARG002
-        seed: int = 0,  # noqa: ARG002
-        start: TensorRecord | None = None,  # noqa: ARG002
+        budget: Budget = Budget(),
+        seed: int = 0,
+        start: TensorRecord | None = None,
     ) -> Solution:
         """See :class:`Solver`."""
-        network = cast(PowerControl, problem).network(instance)
+        network = network_of(problem, instance)
         power = balanced_level(network.comm_coupling, network.comm_noise)[1]
         return outcome(network, power)
 
@@ -122,12 +121,12 @@ class MinCommPower(Solver):
         problem: Problem,
         instance: TensorRecord,
         *,
-        budget: Budget = Budget(),  # noqa: ARG002
-        seed: int = 0,  # noqa: ARG002
-        start: TensorRecord | None = None,  # noqa: ARG002
+        budget: Budget = Budget(),
+        seed: int = 0,
+        start: TensorRecord | None = None,
     ) -> Solution:
         """See :class:`Solver`."""
-        network = cast(PowerControl, problem).network(instance)
+        network = network_of(problem, instance)
         eye = torch.eye(network.noise.shape[-1], dtype=network.noise.dtype)
         matrix = eye.to(network.noise.device) - network.comm_coupling
         power = solve_or_nan(matrix, network.comm_noise[:, :, None])[:, :, 0]

@@ -16,7 +16,7 @@ from typing import ClassVar, cast
 import torch
 from torch import Tensor
 
-from baselines.power_control.outcome import limits, outcome
+from baselines.power_control.outcome import limits, network_of, outcome
 from isac_gym.core.errors import ScenarioError
 from isac_gym.core.loops import iterate
 from isac_gym.core.policy import PolicyContext
@@ -26,7 +26,6 @@ from isac_gym.core.solution import Budget, Solution, Solver
 from isac_gym.physics.interference import sinr
 from isac_gym.problems.power_control.model import (
     NormalisedNetwork,
-    PowerControl,
     PowerControlDecision,
 )
 
@@ -71,11 +70,11 @@ class Distributed(Solver):
         instance: TensorRecord,
         *,
         budget: Budget = Budget(),
-        seed: int = 0,  # noqa: ARG002
+        seed: int = 0,
         start: TensorRecord | None = None,
     ) -> Solution:
         """See :class:`Solver`."""
-        network = cast(PowerControl, problem).network(instance)
+        network = network_of(problem, instance)
         first = torch.ones_like(network.noise)
         if start is not None:
             first = cast(PowerControlDecision, start).power.clamp_min(1e-6)
@@ -121,15 +120,17 @@ class DistributedPolicy:
         """``distributed``, with the margin where there is one."""
         return "distributed" + (f" {self.margin_db:+g} dB" if self.margin_db else "")
 
-    def act(self, observation: Tensor, context: PolicyContext) -> Tensor:  # noqa: ARG002
+    def act(self, observation: Tensor, context: PolicyContext) -> Tensor:
         """Actions (B, I) in [-1, 1]."""
         process, state = context.process, context.state
-        problem = cast(PowerControl, process.problem)
-        network = problem.network(problem.tighten(process.measured(state), self.margin_db))
+        known = process.problem.tighten(process.measured(state), self.margin_db)
+        network = network_of(process.problem, known)
         x = state.power
         fresh = sinr(x, network.coupling, network.noise).amin(-1)
-        known = self._tau is not None and self._tau.shape == fresh.shape
-        tau = torch.where(context.is_reset, fresh, self._tau) if known else fresh
+        last = self._tau
+        if last is None or last.shape != fresh.shape:
+            last = fresh
+        tau = torch.where(context.is_reset, fresh, last)
         wanted = _demand(network, x, tau)
         self._tau = tau * wanted.amax(-1).pow(-self.eta)
         return process.encode(state, PowerControlDecision(wanted.clamp(max=1)))

@@ -10,7 +10,7 @@ from typing import ClassVar, cast
 
 import torch
 
-from baselines.power_control.outcome import outcome
+from baselines.power_control.outcome import network_of, outcome
 from isac_gym.core.errors import ScenarioError
 from isac_gym.core.problem import Problem
 from isac_gym.core.records import TensorRecord
@@ -29,19 +29,22 @@ __all__ = ["EnergySaver", "Exact", "ExactBisect"]
 _TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-5}
 
 
-def _solution(problem: PowerControl, best: MaxMin) -> Solution:
+def _solution(problem: Problem, best: MaxMin, budget: Budget) -> Solution:
+    accuracy = _TOLERANCE[best.x.dtype]
     bound = Certificate(
         bound=linear_to_db(best.bound),
         kind="exact",
         source="10 log10 of max_min_level(F, n, Q', m'), isac_gym.physics.interference",
-        tolerance=_TOLERANCE[best.x.dtype],
+        tolerance=accuracy,
     )
-    status = torch.where(best.has_converged, int(Status.CONVERGED), int(Status.BUDGET_SPENT))
+    is_tight = best.bound <= best.level * (1 + (budget.tolerance or accuracy))
+    is_solved = best.has_converged & is_tight
+    status = torch.where(is_solved, int(Status.CONVERGED), int(Status.BUDGET_SPENT))
     return Solution(
         decision=PowerControlDecision(best.x),  # the max-margin point where infeasible
         status=torch.where(best.is_feasible, status, int(Status.INFEASIBLE)),
         iterations=best.passes,
-        certificate=bound if problem.scenario.objective == "maxmin" else None,
+        certificate=bound if cast(PowerControl, problem).scenario.objective == "maxmin" else None,
     )
 
 
@@ -68,14 +71,13 @@ class Exact(Solver):
         instance: TensorRecord,
         *,
         budget: Budget = Budget(),
-        seed: int = 0,  # noqa: ARG002
-        start: TensorRecord | None = None,  # noqa: ARG002
+        seed: int = 0,
+        start: TensorRecord | None = None,
     ) -> Solution:
-        """See :class:`Solver`; ``budget.tolerance`` does not apply, the method is finite."""
-        problem = cast(PowerControl, problem)
+        """See :class:`Solver`; ``budget.iterations`` replaces ``passes``."""
         passes = budget.iterations or self.passes
-        best = max_min_level(*problem.network(instance), max_passes=passes)
-        return _solution(problem, best)
+        best = max_min_level(*network_of(problem, instance), max_passes=passes)
+        return _solution(problem, best, budget)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,14 +100,13 @@ class ExactBisect(Solver):
         instance: TensorRecord,
         *,
         budget: Budget = Budget(),
-        seed: int = 0,  # noqa: ARG002
-        start: TensorRecord | None = None,  # noqa: ARG002
+        seed: int = 0,
+        start: TensorRecord | None = None,
     ) -> Solution:
         """See :class:`Solver`; ``budget.iterations`` replaces ``steps``."""
-        problem = cast(PowerControl, problem)
         steps = budget.iterations or self.steps
-        best = max_min_level_bisect(*problem.network(instance), num_steps=steps)
-        return _solution(problem, best)
+        best = max_min_level_bisect(*network_of(problem, instance), num_steps=steps)
+        return _solution(problem, best, budget)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,12 +134,13 @@ class EnergySaver(Solver):
         problem: Problem,
         instance: TensorRecord,
         *,
-        budget: Budget = Budget(),  # noqa: ARG002
-        seed: int = 0,  # noqa: ARG002
-        start: TensorRecord | None = None,  # noqa: ARG002
+        budget: Budget = Budget(),
+        seed: int = 0,
+        start: TensorRecord | None = None,
     ) -> Solution:
-        """See :class:`Solver`; closed form after the exact optimum."""
-        network = cast(PowerControl, problem).network(instance)
-        best = max_min_level(*network)
+        """See :class:`Solver`; the iterations are those of the exact optimum."""
+        network = network_of(problem, instance)
+        best = max_min_level(*network, max_passes=budget.iterations or Exact.passes)
         least = least_fixed_point(best.level * db_to_linear(-self.loss_db), *network)
-        return outcome(network, least.x.clamp_max(1), iterations=best.passes)
+        solved = _solution(problem, best, budget)
+        return outcome(network, least.x.clamp_max(1), status=solved.status, iterations=best.passes)

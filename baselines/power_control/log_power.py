@@ -109,8 +109,8 @@ class _PositionFields(NamedTuple):
 class PositionProgramme(_LogPower, _PositionFields):
     """Log of the squared position error bound up to a constant: f = log tr J^-1.
 
-    J = sum_i e^-r_i u_i u_i^T with directions u_i (B, I, d). For I = d the directions are a basis and
-    tr J^-1 = sum_i c_i e^r_i with c_i >= 0: convex. Otherwise a ratio of posynomials.
+    J = sum_i e^-r_i u_i u_i^T with directions u_i (B, I, d). For I = d the directions are a basis
+    and tr J^-1 = sum_i c_i e^r_i with c_i >= 0: convex. Otherwise a ratio of posynomials.
     """
 
     @classmethod

@@ -1,15 +1,14 @@
 """Least mean range error, the quantity the paper plots (it optimises the worst)."""
 
 from dataclasses import dataclass
-from typing import ClassVar, cast
+from typing import ClassVar
 
 from baselines.interior_point import minimise
 from baselines.power_control.log_power import MeanSigmaProgramme
-from baselines.power_control.outcome import interior, limits, outcome
+from baselines.power_control.outcome import interior, limits, network_of, outcome
 from isac_gym.core.problem import Problem
 from isac_gym.core.records import TensorRecord
 from isac_gym.core.solution import Budget, Solution, Solver
-from isac_gym.problems.power_control.model import PowerControl
 
 __all__ = ["MinMeanSigma"]
 
@@ -37,12 +36,12 @@ class MinMeanSigma(Solver):
         instance: TensorRecord,
         *,
         budget: Budget = Budget(),
-        seed: int = 0,  # noqa: ARG002
-        start: TensorRecord | None = None,  # noqa: ARG002
+        seed: int = 0,
+        start: TensorRecord | None = None,
     ) -> Solution:
         """See :class:`Solver`; ``start`` is not used, the problem is convex."""
         count, tolerance = limits(budget, iterations=self.iterations, tolerance=self.tolerance)
-        original = cast(PowerControl, problem).network(instance)
+        original = network_of(problem, instance)
         known = interior(original)
         network, inside, _ = known
         best = minimise(

@@ -1,18 +1,30 @@
 """Start and end of every power-control solver: an interior point, and powers made a solution."""
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
 
 from isac_gym.core.linalg import solve_or_nan
+from isac_gym.core.problem import Problem
+from isac_gym.core.records import TensorRecord
 from isac_gym.core.solution import Budget, Certificate, Solution, Status, Trace
 from isac_gym.physics.interference import balanced_level, radial_project
-from isac_gym.problems.power_control.model import NormalisedNetwork, PowerControlDecision
+from isac_gym.problems.power_control.model import (
+    NormalisedNetwork,
+    PowerControl,
+    PowerControlDecision,
+    PowerControlInstance,
+)
 
-__all__ = ["Interior", "history", "interior", "limits", "outcome"]
+__all__ = ["Interior", "history", "interior", "limits", "network_of", "outcome"]
 
 _THIN = 1e-9  # distance of the least powers from the cap below which there is no interior
+
+
+def network_of(problem: Problem, instance: TensorRecord) -> NormalisedNetwork:
+    """Normalised network (F, n, Q', m') of power-control instances."""
+    return cast(PowerControl, problem).network(cast(PowerControlInstance, instance))
 
 
 class Interior(NamedTuple):

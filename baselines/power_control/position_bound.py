@@ -57,8 +57,8 @@ class _PositionBound(Solver):
         instance: TensorRecord,
         *,
         budget: Budget = Budget(),
-        seed: int = 0,  # noqa: ARG002
-        start: TensorRecord | None = None,  # noqa: ARG002
+        seed: int = 0,
+        start: TensorRecord | None = None,
     ) -> Solution:
         """See :class:`Solver`; ``start`` is not used.
 

@@ -48,9 +48,9 @@ class RandomPower(Solver):
         problem: Problem,
         instance: TensorRecord,
         *,
-        budget: Budget = Budget(),  # noqa: ARG002
+        budget: Budget = Budget(),
         seed: int = 0,
-        start: TensorRecord | None = None,  # noqa: ARG002
+        start: TensorRecord | None = None,
     ) -> Solution:
         """See :class:`Solver`."""
         problem, instance = cast(PowerControl, problem), cast(PowerControlInstance, instance)

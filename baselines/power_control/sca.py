@@ -21,7 +21,7 @@ from torch import Tensor
 
 from baselines.interior_point import Expansion, minimise
 from baselines.iteration import iterate_shrinking
-from baselines.power_control.outcome import interior, limits, outcome
+from baselines.power_control.outcome import interior, limits, network_of, outcome
 from isac_gym.core.problem import Problem
 from isac_gym.core.records import TensorRecord
 from isac_gym.core.solution import Budget, Solution, Solver, Trace
@@ -29,7 +29,6 @@ from isac_gym.core.units import linear_to_db
 from isac_gym.physics.interference import radial_project, sinr
 from isac_gym.problems.power_control.model import (
     NormalisedNetwork,
-    PowerControl,
     PowerControlDecision,
 )
 
@@ -116,12 +115,12 @@ class Sca(Solver):
         instance: TensorRecord,
         *,
         budget: Budget = Budget(),
-        seed: int = 0,  # noqa: ARG002
+        seed: int = 0,
         start: TensorRecord | None = None,
     ) -> Solution:
         """See :class:`Solver`; the trace holds 10 log10 t^k for k = 1, 2, ..."""
         count, tolerance = limits(budget, iterations=self.iterations, tolerance=self.tolerance)
-        original = cast(PowerControl, problem).network(instance)
+        original = network_of(problem, instance)
         known = interior(original)
         network, inside, _ = known
         first = torch.ones_like(inside)

@@ -251,14 +251,17 @@ def _is_feasible(network: _Network) -> Tensor:
     return ((x > 0) | (noise <= 0)).all(0) & _is_in_box(x)
 
 
-def _newton_pass(network: _Network, z: Tensor, level: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _newton_pass(
+    network: _Network, z: Tensor, level: Tensor, bound: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     r"""One policy iteration in log space: new log x (I, B), upper bound of t* (B,), move (B,).
 
     In z = log x, tau = log t every constraint is convex, so one tangent per link, at any point,
     is a relaxation: z >= P z + d tau + c with P sub-stochastic. Its solution is affine in tau, and
     z <= 0 bounds tau, hence t*. The next tangents are taken there, on the larger constraint of
-    each link. Bounds never rise after the first pass, and converge quadratically. Rows are divided
-    by the diagonal of I - P, which is formed without cancellation.
+    each link. The bounds fall to t*, in the end quadratically; while a tangent bound exceeds
+    ``bound``, z instead rises to the least fixed point at ``bound``. Rows are divided by the
+    diagonal of I - P, which is formed without cancellation.
     """
     terms, rest, total = network.load(z.exp())
     sensing = level * total[0]
@@ -270,9 +273,9 @@ def _newton_pass(network: _Network, z: Tensor, level: Tensor) -> tuple[Tensor, T
     p = torch.where(rows.unsqueeze(1), terms[0], terms[1]) / own.unsqueeze(1)
     u, v = _solve(p, weight * gap, weight * rows)  # move = u + v (tau' - tau)
     step = torch.where(v > 0, (z + u) / -v, torch.inf).amin(0)
+    step = torch.minimum(step, (bound / level).log())
     move = u + v * step
-    z = z + move
-    return z - z.amax(0), level * step.exp(), move.abs().amax(0)
+    return z + move, level * step.exp(), move.abs().amax(0)
 
 
 def _max_min_newton(network: _Network, max_passes: int) -> tuple[Tensor, ...]:
@@ -299,12 +302,13 @@ def _max_min_newton(network: _Network, max_passes: int) -> tuple[Tensor, ...]:
             stay = active.nonzero().squeeze(1)
             network, lanes, active = network.take(stay), lanes[stay], active[stay]
             z, level, bound, count = z[:, stay], level[stay], bound[stay], count[stay]
-        new_z, new_bound, move = _newton_pass(network, z, level)
+        new_z, new_bound, move = _newton_pass(network, z, level, bound)
         z = torch.where(active, new_z, z)
-        level = bound = torch.where(active, torch.minimum(bound, new_bound), bound)
+        level = bound = torch.where(active, new_bound, bound)
         count = count + active
         active = active & ~(move <= tolerance)
-    return results[0].exp(), *results[1:]
+    z = results[0]
+    return (z - z.amax(0)).exp(), *results[1:]
 
 
 def _max_min_bisect(network: _Network, num_steps: int) -> tuple[Tensor, ...]:
@@ -317,7 +321,9 @@ def _max_min_bisect(network: _Network, num_steps: int) -> tuple[Tensor, ...]:
         low, high = torch.where(is_reached, middle, low), torch.where(is_reached, high, middle)
     x = _least_fixed_point(low, network)[0]
     passes = torch.full_like(low, num_steps, dtype=torch.int64)
-    return torch.where(_is_in_box(x), x, 0).clamp_max(1), high, passes, _is_in_box(x)
+    is_closed = high <= low * (1 + torch.finfo(low.dtype).eps ** 0.5)  # false if cut short
+    is_done = _is_in_box(x) & is_closed
+    return torch.where(_is_in_box(x), x, 0).clamp_max(1), high, passes, is_done
 
 
 def _solve_feasible(network: _Network, solve: Callable[[_Network], tuple[Tensor, ...]]) -> MaxMin:

@@ -1,9 +1,9 @@
 """The public conformance suite: is this problem, process, solver or environment one of the house?
 
-Every contract of the project as a plain function that needs no test runner. ``check_problem`` and its
-siblings run all checks of their kind and raise :class:`ConformanceError` at the first failure; the
-mappings ``PROBLEM_CHECKS``, ``PROCESS_CHECKS``, ``SOLVER_CHECKS`` and ``ENV_CHECKS`` hold the same
-checks by name, one test each for a test runner.
+Every contract of the project as a plain function that needs no test runner. ``check_problem`` and
+its siblings run all checks of their kind and raise :class:`ConformanceError` at the first failure;
+the mappings ``PROBLEM_CHECKS``, ``PROCESS_CHECKS``, ``SOLVER_CHECKS`` and ``ENV_CHECKS`` hold the
+same checks by name, one test each for a test runner.
 """
 
 from isac_gym.testing.common import ConformanceError

@@ -72,7 +72,7 @@ def demand_raises(
 
 
 def row_error(left: Tensor, right: Tensor) -> float:
-    """Largest difference of two tensors over the largest magnitude of its row; equal NaN count as 0."""
+    """Largest difference of two tensors over the magnitude of its row; equal NaN count as 0."""
     if left.shape != right.shape or left.dtype != right.dtype:
         return float("inf")
     if left.numel() == 0 or not (left.is_floating_point() or left.is_complex()):

@@ -50,12 +50,12 @@ class EnvCase:
             self.id, scenario=self.scenario, settings=self.settings, disable_env_checker=True
         )
 
-    def vector(self, num_envs: int = LANES, **options: Any) -> Any:  # noqa: ANN401
+    def vector(self, num_envs: int = LANES, **options: Any) -> Any:
         """A Gymnasium vector environment."""
         arguments = {"scenario": self.scenario, "settings": self.settings, **options}
         return gymnasium.make_vec(self.id, num_envs=num_envs, **arguments)
 
-    def parallel(self) -> Any:  # noqa: ANN401
+    def parallel(self) -> Any:
         """A PettingZoo environment, or None without PettingZoo or a parallel id."""
         entries = {entry.id: entry for entry in family_of(self.id).environments}
         if not entries[self.id].parallel_id or find_spec("pettingzoo") is None:

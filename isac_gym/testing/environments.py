@@ -60,7 +60,7 @@ def _near(
     tolerance: float,
     *,
     check: str,
-    name: str,  # noqa: ANN401
+    name: str,
 ) -> None:
     seen, wanted = np.asarray(seen, dtype=float), np.asarray(wanted, dtype=float)
     is_near = seen.shape == wanted.shape and bool(
@@ -279,7 +279,7 @@ def _seeding(case: EnvCase) -> None:
 
 
 def _resets(case: EnvCase) -> None:
-    """``reset(seed)`` restarts everything, also in the middle of an episode; ``reset()`` goes on."""
+    """``reset(seed)`` restarts everything, even within an episode; ``reset()`` goes on."""
     check, env = "env.resets", case.single()
     action = process_action(case)
 
@@ -311,7 +311,7 @@ def _errors(case: EnvCase) -> None:
     size = case.process.action_size
     nan = np.full((LANES, size), np.nan, np.float32)
 
-    def make(**arguments: Any) -> Callable[[], object]:  # noqa: ANN401
+    def make(**arguments: Any) -> Callable[[], object]:
         return lambda: gymnasium.make(case.id, **arguments)
 
     cases: tuple[tuple[str, Callable[[], object], type[Exception], str], ...] = (

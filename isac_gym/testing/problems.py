@@ -105,7 +105,7 @@ def _evaluation_rows(problem: Problem) -> None:
             whole = function(instance, decision)
             same = {
                 "check": "problem.evaluation_rows",
-                "expected": f"{name} of a row to be the same alone, permuted and in a batch ({label})",
+                "expected": f"{name} of a row to be the same alone and in any batch ({label})",
             }
             for row in (0, _BATCH - 1):
                 one = slice(row, row + 1)
@@ -277,7 +277,7 @@ def _empty_batch(problem: Problem) -> None:
 
 
 def _input_errors(problem: Problem) -> None:
-    """``validate`` refuses wrong shape, kind, device and NaN with ``ShapeError`` naming the field."""
+    """``validate`` refuses wrong shape, kind, device and NaN: ``ShapeError`` naming the field."""
     check, instance = "problem.input_errors", _draw(problem)
     decision = problem.project(instance, random_decision(problem, instance, "errors"))
     for record, build in (

@@ -46,7 +46,7 @@ def _play(process: Process, batch: int = _BATCH, steps: int = _STEPS) -> list[Re
     return reference_rollout(process, Streams.from_seed(_SEED, batch), steps)
 
 
-def _step(process: Process, state: Any, streams: Streams) -> Transition:  # noqa: ANN401
+def _step(process: Process, state: Any, streams: Streams) -> Transition:
     action = process.join(local_actions(process, streams.batch_size, 0))
     return process.advance(state, process.decode(state, action), streams)
 

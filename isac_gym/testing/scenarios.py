@@ -1,4 +1,4 @@
-"""Conformance of scenarios: every field matters, every wrong value is refused, presets are sound."""
+"""Conformance of scenarios: every field matters, wrong values are refused, presets are sound."""
 
 import dataclasses
 import itertools
@@ -12,8 +12,8 @@ from isac_gym.core.problem import Problem
 from isac_gym.core.random import Streams
 from isac_gym.core.records import TensorRecord
 from isac_gym.core.scenario import Scenario
-from isac_gym.testing.common import ConformanceError, demand, demand_raises, row_error
 from isac_gym.testing.candidates import random_decision
+from isac_gym.testing.common import ConformanceError, demand, demand_raises, row_error
 
 __all__ = ["scenario_errors", "scenario_fields_matter", "scenario_presets"]
 
@@ -74,7 +74,7 @@ def scenario_errors(problem: Problem) -> None:
 
 
 def scenario_presets(problem: Problem) -> None:
-    """Presets build, survive strict JSON, have different digests; ``paper`` exists; fields have a source.
+    """Presets build, survive strict JSON and differ; ``paper`` exists; fields have a source.
 
     Raises:
         ConformanceError: Names the preset or field.

@@ -10,6 +10,7 @@ import agents
 from agents.artifact import MANIFEST, WEIGHTS, Manifest, load_agent, save_agent
 from agents.network import Architecture, PolicyNetwork
 from isac_gym.core.errors import ShapeError, SubmissionError
+from isac_gym.core.policy import Policy
 
 SIZES = (7, 16, 16, 3)
 
@@ -61,6 +62,7 @@ def retouch(folder, edit):
 def test_artifact__plays_what_was_saved(folder, network, observation):
     agent = load_agent(folder)
     assert agent.name == "toy"
+    assert isinstance(agent, Policy)
     torch.testing.assert_close(agent.act(observation), network(observation), atol=1e-6, rtol=0)
 
 

@@ -5,7 +5,7 @@ import torch
 
 from agents.network import Architecture, PolicyNetwork
 from agents.training import Recorder, metric_name
-from isac_gym.core.errors import ScenarioError
+from isac_gym.core.errors import ScenarioError, SolverError
 
 
 def network_of(task, bias):
@@ -62,6 +62,12 @@ def test_recorder__reports_progress_and_target(toy_task):
     assert recorder.record(7, network_of(task, 0.5))
     assert told == [(7, recorder.curve[0].value)]
     assert not Recorder(toy_task(stop_at=1e9)).record(7, network_of(task, 0.5))
+
+
+def test_recorder__says_that_training_diverged(toy_task):
+    task = toy_task()
+    with pytest.raises(SolverError, match="diverged.*lower learning_rate"):
+        Recorder(task).record(0, network_of(task, float("nan")))
 
 
 @pytest.mark.parametrize("name", ["steps", "evaluations", "validation_episodes", "num_envs"])

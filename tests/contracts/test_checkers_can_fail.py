@@ -367,32 +367,75 @@ def blind_scene(self, state):
 
 BROKEN_PROCESSES = {
     "twin agents": ("spaces", process(agents=property(lambda self: ("a", "a", "b")))),
-    "join of the wrong size": ("spaces", process(join=lambda self, local: local.flatten(1)[:, :-1])),
+    "join of the wrong size": (
+        "spaces",
+        process(join=lambda self, local: local.flatten(1)[:, :-1]),
+    ),
     "double observations": ("observations", observing(lambda o: o.double())),
     "unclipped observations": ("observations", observing(lambda o: 50 * o)),
     "NaN observations": ("observations", observing(lambda o: o * torch.nan)),
     "an undeclared entry": ("observations", observing(lambda o: torch.cat([o, o[:, :1]], 1))),
-    "reward (B, 1)": ("transitions", process(bend=lambda self, r, s, d, t: {"reward": r.reward[:, None]})),
-    "infinite reward": ("transitions", process(bend=lambda self, r, s, d, t: {"reward": r.reward / 0})),
-    "an objective too few": ("transitions", process(bend=lambda self, r, s, d, t: {"objectives": r.objectives[:, :1]})),
-    "scored on the next slot": ("transitions", process(bend=lambda self, r, s, d, t: {"metrics": self.problem.evaluate(r.state.instance, d)})),
+    "reward (B, 1)": (
+        "transitions",
+        process(bend=lambda self, r, s, d, t: {"reward": r.reward[:, None]}),
+    ),
+    "infinite reward": (
+        "transitions",
+        process(bend=lambda self, r, s, d, t: {"reward": r.reward / 0}),
+    ),
+    "an objective too few": (
+        "transitions",
+        process(bend=lambda self, r, s, d, t: {"objectives": r.objectives[:, :1]}),
+    ),
+    "scored on the next slot": (
+        "transitions",
+        process(
+            bend=lambda self, r, s, d, t: {"metrics": self.problem.evaluate(r.state.instance, d)}
+        ),
+    ),
     "measured is not an instance": ("instances", process(measured=lambda self, state: state)),
-    "reward over the batch mean": ("rows_alone", process(bend=lambda self, r, s, d, t: {"reward": r.reward - r.reward.mean()})),
+    "reward over the batch mean": (
+        "rows_alone",
+        process(bend=lambda self, r, s, d, t: {"reward": r.reward - r.reward.mean()}),
+    ),
     "observation over the batch": ("rows_alone", observing(lambda o: (o - o.mean(0)).clamp(-5, 5))),
-    "all end with the first": ("mixed_slots", process(bend=lambda self, r, s, d, t: {"reward": r.reward + s.slot.max()})),
-    "episode ignored": ("seeds", process(initial=lambda self, t: ToyProcess.initial(self, Streams(t.seed, t.episode * 0, t.step)))),
-    "hidden counter": ("seeds", process(bend=lambda self, r, s, d, t: {"reward": r.reward + next(CALLS)})),
-    "encode loses": ("actions", process(encode=lambda self, state, d: ToyProcess.encode(self, state, d) / 2)),
-    "encode leaves the box": ("actions", process(encode=lambda self, state, d: ToyProcess.encode(self, state, d) * 2)),
-    "decode to nonsense": ("actions", process(decode=lambda self, state, a: ToyDecision(a.double() * torch.nan))),
+    "all end with the first": (
+        "mixed_slots",
+        process(bend=lambda self, r, s, d, t: {"reward": r.reward + s.slot.max()}),
+    ),
+    "episode ignored": (
+        "seeds",
+        process(
+            initial=lambda self, t: ToyProcess.initial(self, Streams(t.seed, t.episode * 0, t.step))
+        ),
+    ),
+    "hidden counter": (
+        "seeds",
+        process(bend=lambda self, r, s, d, t: {"reward": r.reward + next(CALLS)}),
+    ),
+    "encode loses": (
+        "actions",
+        process(encode=lambda self, state, d: ToyProcess.encode(self, state, d) / 2),
+    ),
+    "encode leaves the box": (
+        "actions",
+        process(encode=lambda self, state, d: ToyProcess.encode(self, state, d) * 2),
+    ),
+    "decode to nonsense": (
+        "actions",
+        process(decode=lambda self, state, a: ToyDecision(a.double() * torch.nan)),
+    ),
     "any shape of action": ("actions", process(decode=forgetful_decode)),
-    "one step too long": ("horizon", process(bend=lambda self, r, s, d, t: {"terminated": s.slot >= self.horizon})),
+    "one step too long": (
+        "horizon",
+        process(bend=lambda self, r, s, d, t: {"terminated": s.slot >= self.horizon}),
+    ),
     "endless": ("horizon", process(bend=lambda self, r, s, d, t: {"terminated": s.slot < 0})),
     "state changed in place": ("purity", process(bend=state_in_place)),
     "global generator": ("purity", process(bend=dice_in_step)),
     "double reward of single state": ("float32", process(bend=upcast)),
     "NaN in the scene": ("scene", process(scene=blind_scene)),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", BROKEN_PROCESSES)
@@ -473,11 +516,22 @@ def instance_in_place(self, s, i, b, t):
 
 
 BROKEN_SOLVERS = {
-    "statuses as floats": ("results", solver(bend=lambda self, s, i, b, t: {"status": s.status.double()})),
+    "statuses as floats": (
+        "results",
+        solver(bend=lambda self, s, i, b, t: {"status": s.status.double()}),
+    ),
     "status 7": ("results", solver(bend=lambda self, s, i, b, t: {"status": s.status + 7})),
-    "NaN decision": ("results", solver(bend=lambda self, s, i, b, t: {"decision": ToyDecision(s.decision.power_w * torch.nan)})),
+    "NaN decision": (
+        "results",
+        solver(
+            bend=lambda self, s, i, b, t: {"decision": ToyDecision(s.decision.power_w * torch.nan)}
+        ),
+    ),
     "another record": ("results", solver(bend=lambda self, s, i, b, t: {"decision": i})),
-    "all failed": ("results", solver(bend=lambda self, s, i, b, t: {"status": s.status * 0 + int(Status.FAILED)})),
+    "all failed": (
+        "results",
+        solver(bend=lambda self, s, i, b, t: {"status": s.status * 0 + int(Status.FAILED)}),
+    ),
     "length beyond the trace": ("trace", solver(bend=traced(length=lambda n: n + 1000))),
     "tail goes on": ("trace", solver(bend=traced(length=lambda n: n * 0 + 1))),
     "trace of one lane": ("trace", solver(bend=traced(history=lambda h: h[0]))),
@@ -493,7 +547,7 @@ BROKEN_SOLVERS = {
     "hidden counter": ("seeds", solver(bend=moody)),
     "instance changed": ("seeds", solver(bend=instance_in_place)),
     "start changed": ("start", solver(bend=start_in_place)),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", BROKEN_SOLVERS)

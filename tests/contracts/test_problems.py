@@ -18,7 +18,7 @@ def cases():
             yield pytest.param(name, preset, check, id=f"{name}-{preset}-{check}", marks=marks)
 
 
-@pytest.mark.parametrize(("name", "preset", "check"), cases())
+@pytest.mark.parametrize(("name", "preset", "check"), list(cases()))
 def test_problem__conforms(name, preset, check):
     PROBLEM_CHECKS[check](family(name).make_problem(preset))
 

@@ -17,7 +17,7 @@ def cases():
                 yield pytest.param(name, solver, check, id=f"{solver}-{check}", marks=marks)
 
 
-@pytest.mark.parametrize(("name", "solver", "check"), cases())
+@pytest.mark.parametrize(("name", "solver", "check"), list(cases()))
 def test_solver__conforms(name, solver, check):
     SOLVER_CHECKS[check](make_solver(name, solver), family(name).make_problem())
 

@@ -1,7 +1,7 @@
 """A tiny correct family: power over parallel complex channels. Nothing of it is in the package.
 
-Objective: sum rate. Constraint: total power. It proves that the conformance suite and the adapters know
-no problem in particular; ``test_checkers_can_fail.py`` breaks it in one way at a time.
+Objective: sum rate. Constraint: total power. It proves that the conformance suite and the adapters
+know no problem in particular; ``test_checkers_can_fail.py`` breaks it in one way at a time.
 """
 
 import math
@@ -27,15 +27,13 @@ from isac_gym.core import (
     ShapeError,
     Solution,
     Solver,
-    Status,
     TensorRecord,
     Trace,
     Transition,
     iterate,
     parameter,
-    record_field,
-    tensor_field,
 )
+from isac_gym.core.records import record_field, tensor_field
 from isac_gym.core.units import dbm_to_w, linear_to_db
 
 

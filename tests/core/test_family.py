@@ -24,7 +24,7 @@ def test_family__hyphen_is_underscore():
 
 
 def test_family__unknown_lists_known():
-    with pytest.raises(ScenarioError, match="unknown problem 'chess'; allowed: .*power_control"):
+    with pytest.raises(ScenarioError, match=r"unknown problem 'chess'; allowed: .*power_control"):
         family("chess")
 
 

@@ -48,7 +48,7 @@ def test_validate__device_mismatch(drawn):
 def test_validate__nan(drawn):
     problem, instance, decision = drawn
     decision.power_w[1, 0] = torch.nan
-    with pytest.raises(ShapeError, match="ToyDecision.power_w: non-finite value in row 1"):
+    with pytest.raises(ShapeError, match=r"ToyDecision\.power_w: non-finite value in row 1"):
         problem.validate(instance, decision)
 
 

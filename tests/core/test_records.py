@@ -5,7 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isac_gym.core import ShapeError, TensorRecord, record_field, tensor_field
+from isac_gym.core import ShapeError
+from isac_gym.core.records import TensorRecord, record_field, tensor_field
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def test_tensor_fields__nested_names():
 
 
 def test_tensor_field__refuses_unknown_kind():
-    with pytest.raises(ValueError, match="kind must be one of .*'float'"):
+    with pytest.raises(ValueError, match=r"kind must be one of .*'float'"):
         tensor_field("B", "float", doc="x")
 
 

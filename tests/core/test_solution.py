@@ -24,7 +24,7 @@ def test_budget__defaults_keep_the_solvers_own():
 
 
 def test_certificate__refuses_unknown_kind():
-    with pytest.raises(ScenarioError, match="kind must be one of .*'guess'"):
+    with pytest.raises(ScenarioError, match=r"kind must be one of .*'guess'"):
         Certificate(bound=torch.zeros(1), kind="guess", source="none")
 
 

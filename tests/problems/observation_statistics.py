@@ -1,8 +1,8 @@
 """Statistics that centre and scale the power-control observations.
 
 Run as ``python -m tests.problems.observation_statistics``; the numbers belong into
-``isac_gym/problems/power_control/view.py``. Mean and standard deviation of log10 of the entries of the
-normalised network (off the diagonal for the matrices), over all entries of 10^4 draws.
+``isac_gym/problems/power_control/view.py``. Mean and standard deviation of log10 of the entries of
+the normalised network (off the diagonal for the matrices), over all entries of 10^4 draws.
 """
 
 import sys

@@ -106,7 +106,7 @@ def _figure_3(folder: Path, table: Table) -> None:
     axis.xaxis.set_major_formatter(ScalarFormatter())
     axis.set_xticks([10, 20, 50, 100, 200], minor=False)
     levels = [
-        (f"SI {level:g} dB", {"color": COLOURS[c]})
+        (f"SI \N{MINUS SIGN}{-level:g} dB", {"color": COLOURS[c]})
         for level, c in zip(measure.DISTRIBUTION_DB, colours, strict=True)
     ]
     schemes = [
@@ -261,50 +261,29 @@ def _figure_sca(folder: Path, gaps: Table, iterations: Table) -> None:
     iterations.write(folder / "sca_iterations.csv")
 
 
+_SCHEMES = {
+    "full-power": ("full power (IC)", _FULL | {"marker": "o"}),
+    "exact": ("max-min (paper)", _BEST | {"marker": "s"}),
+    "min-mean-sigma": ("least mean error", _MEAN_BEST | {"marker": "d"}),
+}
+
+
 def _figure_localisation(folder: Path, measured: measure.Measured) -> None:
-    table, ratios = measured.localisation, measured.ratios
-    sweep = measured.self_interference
-    figure, (mean, distribution, usable, median) = _panels(2, 2, 5.2)
-    schemes = {"full-power": _FULL, "exact": _BEST, "min-mean-sigma": _MEAN_BEST}
-    names = ("full power (IC)", "max-min (paper)", "least mean error")
-    groups = [("peb2d", -110), ("peb2d", -90), ("peb3d", -110), ("peb3d", -90)]
-    for k, (scheme, style) in enumerate(schemes.items()):
-        found = [table.at(si, scheme, f"{bound}_ratio") for bound, si in groups]
-        x = np.arange(len(groups)) + 0.2 * (k - 1)
-        y, half = [e.value for e in found], [e.half_width for e in found]
-        mean.errorbar(x, y, half, fmt="osd"[k], color=style["color"], label=names[k], capsize=2)
-        p, found = ratios.line(f"{scheme} at -110 dB", "peb2d_ratio")
-        distribution.plot([e.value for e in found], p, label=names[k], **style)
-    mean.axhline(1, color="black", lw=0.8)
-    labels = [f"PEB-{bound[3]}D\n\N{MINUS SIGN}{-si} dB" for bound, si in groups]
-    mean.set_xticks(range(len(groups)), labels)
-    mean.set(ylabel="mean of PEB / least PEB", ylim=(0.98, None))
-    handles = [
-        (name, style | {"marker": mark})
-        for name, style, mark in zip(names, schemes.values(), "osd", strict=True)
-    ]
-    figure.legend(handles=_handles(*handles), loc="outside upper center", ncols=3)
-    distribution.set(xlabel="PEB-2D / least PEB-2D", ylabel="share of draws", xlim=(0.8, 2.6))
-    distribution.set(ylim=(0, 1.01))
-    for scheme, style in (("full-power", _FULL), ("exact", _BEST)):
-        marker = {"marker": "s"} if scheme == "exact" else {}
-        draw_line(usable, sweep, scheme, "all_usable_share", **style, **marker)
-        draw_line(usable, sweep, scheme, "usable_share", lw=0.8, **style)
-        draw_line(median, sweep, scheme, "condition2d_median", **style, **marker)
-    usable.set(xlabel=_SI, ylabel="share", ylim=(0, 1))
-    usable.yaxis.set_major_formatter(PercentFormatter(1))
-    bold = ("all three usable (bold)", {"color": "black"})
-    usable.legend(handles=_handles(bold, ("per station (thin)", {"color": "black", "lw": 0.8})))
-    median.set(xlabel=_SI, ylabel="median condition number", yscale="log", ylim=(2, 40))
-    median.set_yticks([2, 5, 10, 20, 40])
-    median.yaxis.set_minor_formatter(NullFormatter())
-    median.yaxis.set_major_formatter(ScalarFormatter())
+    figure, axes = _panels(2, 2, 5.2)
+    _bound_ratios(axes[0], measured.localisation)
+    for scheme, (_, style) in _SCHEMES.items():
+        p, found = measured.ratios.line(f"{scheme} at -110 dB", "peb2d_ratio")
+        axes[1].plot([e.value for e in found], p, **style | {"marker": ""})
+    axes[1].set(xlabel="PEB-2D / least PEB-2D", ylabel="share of draws")
+    axes[1].set(xlim=(0.8, 2.6), ylim=(0, 1.01))
+    _usable_and_condition(axes[2], axes[3], measured.self_interference)
+    figure.legend(handles=_handles(*_SCHEMES.values()), loc="outside upper center", ncols=3)
     titles = [
         "Position error bound over its optimum",
         "The same per draw, SI = \N{MINUS SIGN}110 dB",
     ]
     more = ["Usable stations with processing gain", "Condition of the 2-D information"]
-    label_panels([mean, distribution, usable, median], [*titles, *more])
+    label_panels(axes, [*titles, *more])
     caption = (
         "Localisation (not in the paper): (a, b) Gamma = 3 dB on feasible draws; full power "
         "violates the threshold in a third of them. Equal range errors are not the best position: "
@@ -312,8 +291,37 @@ def _figure_localisation(folder: Path, measured: measure.Measured) -> None:
         "usable above 15 dB of SINR after integrating one slot (46.6 dB). " + _OURS
     )
     save_figure(figure, folder / "localisation.png", caption=caption)
-    table.write(folder / "localisation.csv")
-    ratios.write(folder / "localisation_ratios.csv")
+    measured.localisation.write(folder / "localisation.csv")
+    measured.ratios.write(folder / "localisation_ratios.csv")
+
+
+def _bound_ratios(axis: Axes, table: Table) -> None:
+    groups = [("peb2d", -110), ("peb2d", -90), ("peb3d", -110), ("peb3d", -90)]
+    for k, (scheme, (_, style)) in enumerate(_SCHEMES.items()):
+        found = [table.at(si, scheme, f"{bound}_ratio") for bound, si in groups]
+        x = np.arange(len(groups)) + 0.2 * (k - 1)
+        y, half = [e.value for e in found], [e.half_width for e in found]
+        axis.errorbar(x, y, half, fmt=style["marker"], color=style["color"], capsize=2)
+    axis.axhline(1, color="black", lw=0.8)
+    labels = [f"PEB-{bound[3]}D\n\N{MINUS SIGN}{-si} dB" for bound, si in groups]
+    axis.set_xticks(range(len(groups)), labels)
+    axis.set(ylabel="mean of PEB / least PEB", ylim=(0.98, None))
+
+
+def _usable_and_condition(usable: Axes, condition: Axes, sweep: Table) -> None:
+    for scheme in ("full-power", "exact"):
+        style = _SCHEMES[scheme][1]
+        draw_line(usable, sweep, scheme, "all_usable_share", **style)
+        draw_line(usable, sweep, scheme, "usable_share", lw=0.8, **style | {"marker": ""})
+        draw_line(condition, sweep, scheme, "condition2d_median", **style)
+    usable.set(xlabel=_SI, ylabel="share", ylim=(0, 1))
+    usable.yaxis.set_major_formatter(PercentFormatter(1))
+    bold = ("all three usable (markers)", {"color": "black", "marker": "o"})
+    usable.legend(handles=_handles(bold, ("per station (thin)", {"color": "black", "lw": 0.8})))
+    condition.set(xlabel=_SI, ylabel="median condition number", yscale="log", ylim=(2, 40))
+    condition.set_yticks([2, 5, 10, 20, 40])
+    condition.yaxis.set_minor_formatter(NullFormatter())
+    condition.yaxis.set_major_formatter(ScalarFormatter())
 
 
 def _figure_sensitivity(folder: Path, table: Table) -> None:

@@ -1,8 +1,8 @@
 """The power-control problem: instances, SINRs, metrics, projection.
 
 Source: Rivera Figueroa, Bishoyi, Petrova 2024 (arXiv:2402.10660), equations (4)-(12), P1; where the
-text lost its formulas they are reconstructed (``docs/design.md``). Everything downstream sees only
-the normalised network (F, n, Q, m): gamma_s = x / (F x + n), gamma_c = x / (Q x + m).
+text lost its formulas they are reconstructed (``docs/power_control.md``). Everything downstream
+sees only the normalised network (F, n, Q, m): gamma_s = x / (F x + n), gamma_c = x / (Q x + m).
 """
 
 import math
@@ -246,7 +246,7 @@ class PowerControl(Problem):
         return bs_echo, ue_echo
 
     def network(self, instance: PowerControlInstance) -> NormalisedNetwork:
-        """Normalised arrays (F, n, Q', m'); spec 1.4."""
+        """Normalised arrays (F, n, Q', m'); see ``docs/power_control.md``."""
         i = instance
         own_echo = torch.diagonal(i.bs_echo_gain, dim1=-2, dim2=-1)  # (B, I)
         weight = (i.bandwidth_hz.amax(-1, keepdim=True) / i.bandwidth_hz).square()
@@ -280,7 +280,7 @@ class PowerControl(Problem):
         """Clip to the box, then move radially towards the max-margin point until feasible.
 
         Where the instance is infeasible the max-margin point itself is returned. Radial, not
-        Euclidean: closed form, exact, piecewise differentiable (spec 3.4).
+        Euclidean: closed form, exact, piecewise differentiable.
         """
         network = self.network(instance)
         safe = balanced_level(network.comm_coupling, network.comm_noise)[1]

@@ -115,7 +115,7 @@ class PowerControlScenario(Scenario):
         low=-300,
         high=0,
         doc="residual self-interference over own transmit power",
-        source="paper: swept; a ratio, see spec 2.1",
+        source="paper: swept; a ratio, see docs/power_control.md",
     )
     direct_cancel_db: float = parameter(
         0.0, low=0, high=300, doc="extra suppression of the direct BS-BS signal", source="paper: 0"

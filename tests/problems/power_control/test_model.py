@@ -368,7 +368,7 @@ def test_sample__fading_matches_the_gains_after_redraws():
 def test_sample__out_of_reach_names_the_fields(monkeypatch):
     monkeypatch.setattr(model, "_MAX_ATTEMPTS", 5)
     with pytest.raises(
-        ScenarioError, match="threshold_db = 60 .* min_margin_db = 0.1 within 5 draws"
+        ScenarioError, match=r"threshold_db = 60 .* min_margin_db = 0.1 within 5 draws"
     ):
         draw(make(threshold_db=60.0))
 
