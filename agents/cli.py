@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 from rich.text import Text
 
-from isac_gym.core.errors import ScenarioError
+from isac_gym.terminal import assignments
 
 __all__ = ["register"]
 
@@ -71,8 +71,8 @@ def _train(
 
     task = TrainingTask(
         environment=environment,
-        scenario={"preset": scenario, **_pairs("--set", changes)},
-        settings=_pairs("--setting", settings),
+        scenario={"preset": scenario, **assignments("--set", changes)},
+        settings=assignments("--setting", settings),
         steps=steps,
         seed=seed,
         num_envs=num_envs,
@@ -82,7 +82,7 @@ def _train(
         method=method,
         out=out or Path(f"{method}-seed{seed}"),
         name=name,
-        changes=_pairs("--hyper", hyper),
+        changes=assignments("--hyper", hyper),
         held_out_episodes=episodes,
         command=shlex.join(["isac", *sys.argv[1:]]),
     )
@@ -99,20 +99,6 @@ def _train(
         _print(what.out, agent.manifest)
     if agent.manifest.interrupted:
         raise typer.Exit(1)
-
-
-def _pairs(option: str, texts: list[str] | None) -> dict[str, Any]:
-    """Values of ``name=value`` texts; a value is JSON where it parses, text otherwise."""
-    values: dict[str, Any] = {}
-    for text in texts or []:
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise ScenarioError(f"{option} must read name=value, got {text!r}.")
-        try:
-            values[name] = json.loads(value)
-        except json.JSONDecodeError:
-            values[name] = value
-    return values
 
 
 def _bar(*, quiet: bool) -> Progress:

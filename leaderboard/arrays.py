@@ -76,14 +76,13 @@ def _spec(info: FieldInfo, sizes: Mapping[str, int]) -> ArraySpec:
 
 
 def pack(record: TensorRecord) -> dict[str, Tensor]:
-    """Tensors of a record by name, contiguous, on the CPU, complex ones as real pairs."""
-    return {
-        name: (torch.view_as_real(t.resolve_conj()) if t.is_complex() else t)
-        .detach()
-        .cpu()
-        .contiguous()
-        for name, t in record.items()
-    }
+    """Copies of a record's tensors by name, on the CPU, complex ones as real pairs."""
+
+    def plain(t: Tensor) -> Tensor:
+        real = torch.view_as_real(t.resolve_conj()) if t.is_complex() else t
+        return real.detach().cpu().clone(memory_format=torch.contiguous_format)
+
+    return {name: plain(t) for name, t in record.items()}
 
 
 def unpack(record_type: type[TensorRecord], tensors: Mapping[str, Tensor]) -> TensorRecord:

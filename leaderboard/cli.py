@@ -13,6 +13,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from isac_gym.core.errors import ScenarioError
+from isac_gym.terminal import Json, print_json
 
 if TYPE_CHECKING:
     from leaderboard.board import Table
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 _STRIP = 24
 
 
@@ -64,7 +64,7 @@ def _tasks(
         _check_all(recompute=recompute)
         return
     if as_json:
-        _print_json([task.model_dump(mode="json", exclude_none=True) for task in tasks().values()])
+        print_json([task.model_dump(mode="json", exclude_none=True) for task in tasks().values()])
         return
     grid = _grid("task", "kind", "instances", "split", "score 100 is", "what it asks")
     for task in tasks().values():
@@ -142,7 +142,7 @@ def _evaluate(
     if out is not None:
         out.write_text(json.dumps(values, indent=1, allow_nan=False) + "\n")
     if as_json:
-        _print_json(values)
+        print_json(values)
     else:
         _print_results(task, results)
     if any(result.above_bound for result in results):
@@ -307,7 +307,3 @@ def _grid(*columns: str) -> Grid:
     for column in columns:
         grid.add_column(Text(column), overflow="fold")
     return grid
-
-
-def _print_json(data: object) -> None:
-    typer.echo(json.dumps(data, indent=2, allow_nan=False))

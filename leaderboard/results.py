@@ -173,8 +173,8 @@ def migrate(values: Any, *, label: str) -> dict[str, Any]:
         SubmissionError: No known schema version.
     """
     version = values.get("schema_version") if isinstance(values, dict) else None
-    while version != SCHEMA_VERSION:
-        if not isinstance(version, int) or version not in MIGRATIONS:
+    while version != SCHEMA_VERSION or isinstance(version, bool):
+        if type(version) is not int or version not in MIGRATIONS:
             raise SubmissionError(
                 f"{label}: schema_version {version!r}, allowed 1 to {SCHEMA_VERSION}."
             )

@@ -273,9 +273,9 @@ def _newton_pass(
     p = torch.where(rows.unsqueeze(1), terms[0], terms[1]) / own.unsqueeze(1)
     u, v = _solve(p, weight * gap, weight * rows)  # move = u + v (tau' - tau)
     step = torch.where(v > 0, (z + u) / -v, torch.inf).amin(0)
-    step = torch.minimum(step, (bound / level).log())
     move = u + v * step
-    return z + move, level * step.exp(), move.abs().amax(0)
+    z = z + move
+    return z - z.amax(0), torch.minimum(level * step.exp(), bound), move.abs().amax(0)
 
 
 def _max_min_newton(network: _Network, max_passes: int) -> tuple[Tensor, ...]:

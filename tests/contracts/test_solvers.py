@@ -3,10 +3,11 @@ import pytest
 from baselines.registry import make_solver, solvers
 from isac_gym.core import family
 from isac_gym.testing import SOLVER_CHECKS, check_solver
-from tests.conftest import problem_names
+from tests.conftest import preset_ids, problem_names
 from tests.contracts.toy import ToyProblem, ToyWaterfill
 
-SLOW = {"sca-cvxpy", "gp-cvxpy", "peb2d"}  # seconds per instance
+LARGE = {"dense-19"}
+SLOW = {"sca-cvxpy"}  # half a second per instance
 
 
 def cases():
@@ -20,6 +21,20 @@ def cases():
 @pytest.mark.parametrize(("name", "solver", "check"), list(cases()))
 def test_solver__conforms(name, solver, check):
     SOLVER_CHECKS[check](make_solver(name, solver), family(name).make_problem())
+
+
+def certifying():
+    for name, preset in preset_ids():
+        for solver, kind in solvers(name).items():
+            if kind.certifies:
+                marks = [pytest.mark.slow] if solver in SLOW or preset in LARGE else []
+                yield pytest.param(name, preset, solver, id=f"{preset}-{solver}", marks=marks)
+
+
+@pytest.mark.parametrize(("name", "preset", "solver"), list(certifying()))
+def test_solver__is_never_beaten(name, preset, solver):
+    problem = family(name).make_problem(preset)
+    SOLVER_CHECKS["certificate"](make_solver(name, solver), problem)
 
 
 def test_toy_solver__conforms():

@@ -6,7 +6,8 @@ import pytest
 import torch
 from safetensors.torch import save, save_file
 
-from isac_gym.core import SubmissionError, TensorRecord, tensor_field
+from isac_gym.core.errors import SubmissionError
+from isac_gym.core.records import TensorRecord, tensor_field
 from leaderboard.arrays import (
     ArraySpec,
     content_digest,

@@ -82,7 +82,7 @@ def test_standings__ties_share_a_rank_and_the_next_rank_is_skipped():
         {"c": [scores + noise - 30], "a": [scores], "b": [scores + 1e-5], "d": [scores - 90]}
     )
     assert {name: each.rank for name, each in placed.items()} == {"a": 1, "b": 1, "c": 3, "d": 4}
-    assert list(placed)[0] == "b"
+    assert next(iter(placed)) == "b"
     assert placed["a"].low < placed["a"].value < placed["a"].high
 
 

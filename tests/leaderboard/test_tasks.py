@@ -92,7 +92,7 @@ def test_load_instances__a_changed_file_is_detected(data, paper):
     arrays = load_file(path)
     arrays["threshold"] = arrays["threshold"] * (1 - 1e-12)
     save_file(arrays, path)
-    with pytest.raises(TaskError, match="instances file .* SHA-256"):
+    with pytest.raises(TaskError, match=r"instances file .* SHA-256"):
         load_instances(paper, data=data)
     path.unlink()
     with pytest.raises(TaskError, match="missing"):
@@ -103,7 +103,7 @@ def test_load_references__a_changed_file_is_detected(data, paper):
     path = data / "references" / "power_control" / "paper-v0.safetensors"
     arrays = load_file(path)
     save_file(arrays | {"bound": arrays["bound"] - 1}, path)
-    with pytest.raises(TaskError, match="references file .* SHA-256"):
+    with pytest.raises(TaskError, match=r"references file .* SHA-256"):
         load_references(paper, data=data)
 
 

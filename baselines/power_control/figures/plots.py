@@ -261,7 +261,7 @@ def _figure_sca(folder: Path, gaps: Table, iterations: Table) -> None:
     iterations.write(folder / "sca_iterations.csv")
 
 
-_SCHEMES = {
+_SCHEMES: dict[str, tuple[str, dict[str, Any]]] = {
     "full-power": ("full power (IC)", _FULL | {"marker": "o"}),
     "exact": ("max-min (paper)", _BEST | {"marker": "s"}),
     "min-mean-sigma": ("least mean error", _MEAN_BEST | {"marker": "d"}),
@@ -273,7 +273,8 @@ def _figure_localisation(folder: Path, measured: measure.Measured) -> None:
     _bound_ratios(axes[0], measured.localisation)
     for scheme, (_, style) in _SCHEMES.items():
         p, found = measured.ratios.line(f"{scheme} at -110 dB", "peb2d_ratio")
-        axes[1].plot([e.value for e in found], p, **style | {"marker": ""})
+        plain: dict[str, Any] = {**style, "marker": ""}
+        axes[1].plot([e.value for e in found], p, **plain)
     axes[1].set(xlabel="PEB-2D / least PEB-2D", ylabel="share of draws")
     axes[1].set(xlim=(0.8, 2.6), ylim=(0, 1.01))
     _usable_and_condition(axes[2], axes[3], measured.self_interference)
