@@ -57,8 +57,7 @@ def _train(
 ) -> None:
     """Train an agent, save it as plain data, and compare it with the references.
 
-    The folder then holds weights.safetensors, manifest.json and curve.png. Ctrl-C stops early and
-    keeps what there is.
+    The folder holds weights.safetensors, manifest.json and curve.png. Ctrl-C keeps what there is.
 
     \b
     Examples:

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from agents.artifact import Manifest
 from isac_gym.core.errors import ScenarioError
@@ -71,11 +71,13 @@ def _dress(axes: Axes, manifest: Manifest, is_gap: bool) -> None:
     best = max(manifest.curve_references, key=manifest.curve_references.__getitem__, default="")
     if is_gap:
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
         axes.set_ylabel(f"distance to {best}, {manifest.curve_metric}")
     else:
         axes.set_ylabel(manifest.curve_metric)
+    axes.xaxis.set_major_locator(MaxNLocator(6))
     axes.xaxis.set_major_formatter(FuncFormatter(_thousands))
     axes.set_xlabel(f"environment steps ({manifest.seconds:.0f} s of training)")
     axes.set_title(f"{manifest.environment}, {manifest.method}", loc="left", color=_INK)

@@ -211,8 +211,8 @@ def _print_rows(rows: list[dict[str, Any]], unit: str, reference: "Certificate |
     console = Console()
     console.print(table)
     kind = "none known" if reference is None else f"{reference.kind}, {reference.source}"
-    note = f"objective and loss in {unit}, means over instances; time per instance; bound: {kind}"
-    console.print(note, style="dim")
+    console.print(f"objective and loss in {unit}: means over instances", style="dim")
+    console.print(f"bound: {kind}", style="dim")
 
 
 def _loss(value: float | None) -> str:

@@ -261,45 +261,36 @@ def _bench(
 
     report: dict[str, Any] = {"machine": bench.machine(), "rows": []}
     chosen = bench.select_rows(bench.installed_rows(), rows)
-    console, log = Console(), Console(stderr=True)
+    console, log = Console(quiet=as_json), Console(stderr=True)
+    machine = "{processor}, {cores} cores; torch {torch}, {threads} thread"
+    console.print(machine.format_map(report["machine"]))
     for row in chosen:
         with log.status(f"{row.name}: {row.ours.label} against {row.theirs.label}"):
-            result = bench.compare(row, rounds=rounds, quick=quick)
-        report["rows"].append(result.to_dict())
+            result = bench.compare(row, rounds=rounds, quick=quick).to_dict()
+        report["rows"].append(result)
+        _print_result(console, result)
     if out is not None:
         out.write_text(json.dumps(report, indent=2) + "\n")
     if as_json:
         print_json(report)
-    else:
-        _print_report(console, report)
     if any(row["verdict"] == bench.Verdict.FAIL for row in report["rows"]):
         raise typer.Exit(1)
 
 
-def _print_report(console: Console, report: dict[str, Any]) -> None:
-    machine = report["machine"]
-    console.print(
-        f"{machine['processor']}, {machine['cores']} cores; Python {machine['python']}, "
-        f"torch {machine['torch']}, {machine['threads']} thread"
-    )
-    grid = plain_table("row", "ours", "against", "ratio (min-max)", "target", "verdict")
-    for row in report["rows"]:
-        measured = row["ratio"] is not None
-        spread = "{ratio:.3g} ({ratio_low:.3g}-{ratio_high:.3g})".format(**row) if measured else "-"
-        facts = ", ".join(f"{name} {value:.3g}" for name, value in row["facts"].items())
-        grid.add_row(
-            "\n".join(filter(None, (row["name"], facts, row["note"]))),
-            f"{row['ours']}\n{_per_unit(row, 'our_seconds')}",
-            f"{row['theirs']}\n{_per_unit(row, 'their_seconds')}",
-            spread,
-            f">= {row['target']:g}",
-            row["verdict"].upper(),
-        )
-    console.print(grid)
-
-
-def _per_unit(row: dict[str, Any], key: str) -> str:
-    return "" if row[key] is None else f"{duration(row[key])}/{row['unit']}"
+def _print_result(console: Console, row: dict[str, Any]) -> None:
+    ratio = "not measured"
+    if row["ratio"] is not None:
+        ratio = "{ratio:.4g}x ({ratio_low:.4g} to {ratio_high:.4g})".format_map(row)
+    head = f"{row['verdict'].upper():5} {row['name']}: {ratio}, target {row['target']:g}x"
+    console.print()
+    console.print(Text(head, style="bold"))
+    for side, key in (("ours", "our_seconds"), ("theirs", "their_seconds")):
+        time = "" if row[key] is None else f"{duration(row[key])}/{row['unit']}"
+        console.print(Text(f"  {side:7} {time:18} {row[side]}"))
+    facts = [f"{name} {value:.3g}" for name, value in row["facts"].items() if value is not None]
+    for label, text in (("checked", ", ".join(facts)), ("note", row["note"])):
+        if text:
+            console.print(Text(f"  {label:7} {text}", style="dim"))
 
 
 def _print_section(console: Console, title: str, grid: Table) -> None:

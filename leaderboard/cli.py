@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
-_STRIP = 24
+_STRIP = 24  # cells of a drawn interval
+_ROUNDING = 1e-9
 
 
 def register(app: typer.Typer) -> None:
@@ -219,9 +220,10 @@ def _demo(
         board = build_board(store)
         page = build_site(out, store=store, board=board)
     for table in board.tables:
-        console.print(_score_grid(table))
+        console.print(_score_grid(table, is_wide=console.width >= 110))
     seconds = time.perf_counter() - start
-    console.print(f"{len(jobs)} runs in {seconds:.0f} s; the page: {page}", style="bold")
+    console.print(f"\n{len(jobs)} runs in {seconds:.0f} s. Score 0 is the floor, 100 the bound.")
+    typer.echo(f"The page: {page}")
 
 
 def _label(job: Mapping[str, Any]) -> str:
@@ -241,27 +243,33 @@ def _watch(progress: Progress, task: "Task", *, label: str = "") -> Callable[[in
     return show
 
 
-def _score_grid(table: "Table") -> Grid:
+def _score_grid(table: "Table", *, is_wide: bool) -> Grid:
     task, axis = table.task, table.axis
-    unit = task.metric.unit
-    grid = _grid(
-        "rank", "method", "score", "95 %", "0 to 100", f"loss ({unit})", "feasible", "time"
-    )
+    last = f"mean loss ({task.metric.unit})" if task.has_bound else f"mean {task.metric.unit}"
+    grid = _grid("rank", "method", "score", "95 % interval", last, "feasible")
+    if is_wide:
+        grid.add_column("time")
+        grid.add_column(f"{axis.low:.0f} to {axis.high:.0f} points", style="cyan")
+    for column in grid.columns:
+        column.no_wrap = True
     grid.title = Text(f"\n{task.id}: {task.title}", style="bold")
     grid.title_justify = "left"
     for line in table.lines:
         r, s = line.result, line.result.summary
-        grid.add_row(
+        why = line.why.partition(":")[0]
+        mean = s.loss_mean if task.has_bound else sum(r.objective) / len(r.objective)
+        cells = [
             str(line.rank or "-"),
-            r.method.name + (f" ({line.why})" if line.why else ""),
+            r.method.name + ("" if why in ("", "genie") else f" ({why})"),
             f"{s.iqm:.2f}",
             f"{s.low:.1f} to {s.high:.1f}",
-            _drawn(axis.at(s.low), axis.at(s.iqm), axis.at(s.high)),
-            f"{s.loss_mean:.3g}",
+            f"{mean:.3g}" if abs(mean) > _ROUNDING else "0",
             f"{100 * r.feasibility_rate:.1f} %",
-            f"{1e3 * r.timing.seconds_per_decision:.2g} ms" if r.timing else "-",
-            style=None if line.rank else "dim",
-        )
+        ]
+        if is_wide:
+            cells.append(f"{1e3 * r.timing.seconds_per_decision:.2g} ms" if r.timing else "-")
+            cells.append(_drawn(axis.at(s.low), axis.at(s.iqm), axis.at(s.high)))
+        grid.add_row(*cells, style=None if line.rank else "dim")
     return grid
 
 

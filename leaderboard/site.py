@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-from markupsafe import Markup
 
 from leaderboard.arrays import write_bytes
 from leaderboard.board import Board, build_board
@@ -45,7 +44,7 @@ def build_site(out_dir: Path, *, store: Store | None = None, board: Board | None
             "task.html",
             f"tasks/{table.task.id}.html",
             table=table,
-            svg=Markup(plot.svg),  # our own drawing; the names stand in the legend, escaped
+            svg=plot.svg,
             legend=plot.legend,
         )
     style = environment.get_template("style.css").render()

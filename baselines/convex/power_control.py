@@ -2,7 +2,7 @@ r"""Power control with CVXPY: the paper's Algorithm 1 literally, and the geometr
 
 Every programme is compiled once per size (disciplined parametrised programming) and then solved
 instance by instance with Clarabel. The method and its symbols are those of
-``baselines.power_control.sca``.
+``baselines.power_control.sca``; there too t and y are re-evaluated after each problem.
 """
 
 import warnings

@@ -9,7 +9,8 @@ the method scale invariant and collapses the convex problem to
 
     max_x min_i 2 sqrt(x_i / (t^k y_i^k)) - (F x + n)_i / y_i^k
 
-over thresholds and box. Source: Rivera Figueroa et al. 2024, Algorithm 1; the paper's kappa = 1 is
+over thresholds and box. After each problem t and y are re-evaluated at its powers, which can only
+raise t. Source: Rivera Figueroa et al. 2024, Algorithm 1; the paper's kappa = 1 is
 in ``baselines.convex.power_control``, where its dependence on units can be studied.
 """
 

@@ -36,6 +36,7 @@ _ELIMINATE_UP_TO = 3  # links; above it batched LAPACK is faster than unrolled e
 _START_ROUNDS = 4  # each costs a third of a solver pass; together they save 2 to 6 passes
 _NODA_ITERATIONS = 6  # 4 (I = 3), 5 (I = 7), 6 (I = 19) reached 1e-14 in all of 1e5 networks
 _POLISH_STEPS = 2
+_MAX_MOVE = 2.0  # of log x per pass; limits the harm of a first tangent that is far off
 _BISECTION_SPAN = 1e-12
 
 
@@ -109,13 +110,7 @@ def _solve(p: Tensor, *sides: Tensor) -> tuple[Tensor, ...]:
 
 
 def sinr(x: Tensor, coupling: Tensor, noise: Tensor) -> Tensor:
-    """Signal to interference and noise ratios x / (F x + n), (B, I). Differentiable.
-
-    Args:
-        x: Level vector, (B, I), in [0, 1].
-        coupling: Normalised interference gains F, (B, I, I), >= 0.
-        noise: Normalised noise n, (B, I), > 0.
-    """
+    """SINRs x / (F x + n), (B, I), of levels (B, I), coupling F (B, I, I) and noise n (B, I)."""
     return x / ((coupling @ x.unsqueeze(-1)).squeeze(-1) + noise)
 
 
@@ -135,11 +130,10 @@ def _start(network: _Network, x: Tensor) -> Tensor:
 def _noda(network: _Network, num_iterations: int) -> tuple[Tensor, Tensor]:
     r"""Eigenpair of the monotone map f(x) = F x + n max(x): inverse level (B,) and x (I, B).
 
-    One iteration solves mu y - f(y) = x exactly, with mu = max_i f(x)_i / x_i. With the two
-    solutions a, b of (mu I - F) [a b] = [x n] it is y = a + s b, s = max_i a_i / (1 - b_i). Then
-    f(y) / y = mu - x / y, so mu falls towards the eigenvalue from any start, quadratically at the
-    end. With n = 0 this is Noda's iteration for the Perron root. The unknown is y / x and
-    mu - F_ii is formed without cancellation. Rows of zeros keep x_i = 0.
+    One iteration solves mu y - f(y) = x exactly, with mu = max_i f(x)_i / x_i. With the solutions
+    a, b of (mu I - F) [a b] = [x n] it is y = a + s b, s = max_i a_i / (1 - b_i). Then f(y) / y =
+    mu - x / y, so mu falls to the eigenvalue from any start, quadratically at the end. With n = 0
+    this is Noda's iteration. The unknown is y / x; rows of zeros keep x_i = 0.
     """
     idle = (network.load(torch.ones_like(network.noise[0]))[2][0] <= 0).to(network.noise.dtype)
     x = _start(network, 1 - idle)
@@ -161,12 +155,10 @@ def _noda(network: _Network, num_iterations: int) -> tuple[Tensor, Tensor]:
 def perron(matrix: Tensor, *, num_iterations: int = 10) -> tuple[Tensor, Tensor]:
     """Spectral radius and Perron vector of non-negative irreducible matrices by Noda iteration.
 
-    Runs a fixed number of batched linear solves: no eigensolver, no host synchronisation.
-
     Args:
         matrix: Non-negative irreducible matrices, (B, I, I).
-        num_iterations: Linear solves. Interference networks need 6, dense matrices with entries
-            spread over 1e4 about 8; sparse cycles with such a spread need more.
+        num_iterations: Linear solves, a fixed number. Interference networks need 6, matrices with
+            entries spread over 1e4 about 8, sparse cycles with such a spread more.
 
     Returns:
         Spectral radius, (B,), and positive Perron vector with maximum 1, (B, I).
@@ -199,9 +191,9 @@ def balanced_level(
 def _least_fixed_point(level: Tensor, network: _Network) -> tuple[Tensor, Tensor, Tensor]:
     """Howard iteration for x = max(t (F x + n), Q x + m): x (I, B), exists (B,), rows (I, B).
 
-    Starts with all comm rows (rows without threshold start as sensing rows), then moves rows to
-    the larger piece. One solve per policy; a non-positive entry means rho >= 1, no finite fixed
-    point. Values never fall, so at most 2^I policies are seen (in practice about 3).
+    Starts with the comm row of every link that has a threshold, then moves rows to the larger
+    piece, one solve per policy. A non-positive entry means rho >= 1, no finite fixed point.
+    Values never fall, so at most 2^I policies are seen (in practice about 3).
     """
     scale = torch.stack((level, torch.ones_like(level))).unsqueeze(1)  # (2, 1, B)
     off, diagonal, noise = network.off * scale.unsqueeze(1), network.diagonal * scale, network.noise
@@ -226,8 +218,7 @@ def least_fixed_point(
 ) -> FixedPoint:
     """Smallest x with x >= level (F x + n) and x >= Q x + m, by Howard policy iteration.
 
-    The level can be reached inside the box exactly when the fixed point exists and is <= 1.
-    ``level`` is the SINR to reach, (B,), > 0; the other arguments as in ``max_min_level``.
+    A level (B,) > 0 can be reached in the box exactly when ``x`` <= 1. Rest: ``max_min_level``.
     """
     network = _network((coupling, noise), (comm_coupling, comm_noise))
     x, exists, rows = _least_fixed_point(level, network)
@@ -251,17 +242,14 @@ def _is_feasible(network: _Network) -> Tensor:
     return ((x > 0) | (noise <= 0)).all(0) & _is_in_box(x)
 
 
-def _newton_pass(
-    network: _Network, z: Tensor, level: Tensor, bound: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    r"""One policy iteration in log space: new log x (I, B), upper bound of t* (B,), move (B,).
+def _newton_pass(network: _Network, z: Tensor, level: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    r"""One policy iteration in log space: new z = log x (I, B), bound of t* (B,), move (B,).
 
-    In z = log x, tau = log t every constraint is convex, so one tangent per link, at any point,
-    is a relaxation: z >= P z + d tau + c with P sub-stochastic. Its solution is affine in tau, and
-    z <= 0 bounds tau, hence t*. The next tangents are taken there, on the larger constraint of
-    each link. The bounds fall to t*, in the end quadratically; while a tangent bound exceeds
-    ``bound``, z instead rises to the least fixed point at ``bound``. Rows are divided by the
-    diagonal of I - P, which is formed without cancellation.
+    In z and tau = log t every constraint is convex, so one tangent per link, at any point, is a
+    relaxation: z >= P z + d tau + c with P sub-stochastic. Its solution is affine in tau, and
+    z <= 0 bounds tau from above, hence t*. The next tangents are taken there, on the larger
+    constraint of each link (policy iteration); bounds converge quadratically. Rows are divided by
+    the diagonal of I - P, which is formed without cancellation.
     """
     terms, rest, total = network.load(z.exp())
     sensing = level * total[0]
@@ -273,23 +261,22 @@ def _newton_pass(
     p = torch.where(rows.unsqueeze(1), terms[0], terms[1]) / own.unsqueeze(1)
     u, v = _solve(p, weight * gap, weight * rows)  # move = u + v (tau' - tau)
     step = torch.where(v > 0, (z + u) / -v, torch.inf).amin(0)
-    move = u + v * step
+    move = (u + v * step).clamp(-_MAX_MOVE, _MAX_MOVE)
     z = z + move
-    return z - z.amax(0), torch.minimum(level * step.exp(), bound), move.abs().amax(0)
+    return z - z.amax(0), level * step.exp(), move.abs().amax(0)
 
 
 def _max_min_newton(network: _Network, max_passes: int) -> tuple[Tensor, ...]:
     """Newton passes until each lane is done: x (I, B), bound, passes and has_converged (B,).
 
-    The tangent error is at most move^2 / 2, hence the tolerance sqrt(eps) on the move. A finished
-    lane is frozen, and the batch shrinks once half of its lanes are.
+    The tangent error is at most move^2 / 2, hence the tolerance sqrt(eps) on the move. Finished
+    lanes are frozen, and dropped once they are half of the batch.
     """
     x = _start(network, torch.ones_like(network.noise[0]))
-    level = (x / network.load(x)[2][0]).amin(0)
+    z, level = x.log(), (x / network.load(x)[2][0]).amin(0)
     bound, count = _ceiling(network), torch.zeros_like(level, dtype=torch.int64)
     active = torch.ones_like(level, dtype=torch.bool)
     lanes = torch.arange(len(level), device=x.device)
-    z = x.log()
     results = tuple(torch.empty_like(part) for part in (z, bound, count, active))
     tolerance = torch.finfo(x.dtype).eps ** 0.5
     for step in range(max_passes + 1):
@@ -302,13 +289,12 @@ def _max_min_newton(network: _Network, max_passes: int) -> tuple[Tensor, ...]:
             stay = active.nonzero().squeeze(1)
             network, lanes, active = network.take(stay), lanes[stay], active[stay]
             z, level, bound, count = z[:, stay], level[stay], bound[stay], count[stay]
-        new_z, new_bound, move = _newton_pass(network, z, level, bound)
+        new_z, new_bound, move = _newton_pass(network, z, level)
         z = torch.where(active, new_z, z)
-        level = bound = torch.where(active, new_bound, bound)
+        level = bound = torch.where(active, torch.minimum(bound, new_bound), bound)
         count = count + active
         active = active & ~(move <= tolerance)
-    z = results[0]
-    return (z - z.amax(0)).exp(), *results[1:]
+    return results[0].exp(), *results[1:]
 
 
 def _max_min_bisect(network: _Network, num_steps: int) -> tuple[Tensor, ...]:
@@ -322,8 +308,7 @@ def _max_min_bisect(network: _Network, num_steps: int) -> tuple[Tensor, ...]:
     x = _least_fixed_point(low, network)[0]
     passes = torch.full_like(low, num_steps, dtype=torch.int64)
     is_closed = high <= low * (1 + torch.finfo(low.dtype).eps ** 0.5)  # false if cut short
-    is_done = _is_in_box(x) & is_closed
-    return torch.where(_is_in_box(x), x, 0).clamp_max(1), high, passes, is_done
+    return x.clamp_max(1), high, passes, _is_in_box(x) & is_closed
 
 
 def _solve_feasible(network: _Network, solve: Callable[[_Network], tuple[Tensor, ...]]) -> MaxMin:
@@ -360,10 +345,11 @@ def max_min_level(
         noise: Normalised noise n, (B, I), > 0.
         comm_coupling: Threshold times comm gains, Q, (B, I, I); rows of zeros mean no threshold.
         comm_noise: Threshold times comm noise, m, (B, I); zero exactly in those rows.
-        max_passes: Limit of passes (one linear solve each); 3 to 6 are usual, 12 the most seen.
+        max_passes: Limit of passes, one linear solve each; 3 to 6 are usual, 14 the most seen in
+            drawn networks. A lane that runs into it may violate thresholds.
 
     Returns:
-        The solution; the optimum is unique and has max x = 1.
+        The optimum, which is unique and has max x = 1.
     """
     network = _network((coupling, noise), (comm_coupling, comm_noise))
     return _solve_feasible(network, lambda part: _max_min_newton(part, max_passes))
@@ -379,8 +365,7 @@ def max_min_level_bisect(
 ) -> MaxMin:
     """Same problem, arguments and result as ``max_min_level``; a slower, independent check.
 
-    Halves log t on the least fixed point, from 1e-12 of the one-link ceiling min 1 / (F_ii + n_i)
-    upwards; a lane whose optimum lies below has ``has_converged`` False.
+    Levels below 1e-12 of the one-link ceiling min 1 / (F_ii + n_i) are not searched.
     """
     network = _network((coupling, noise), (comm_coupling, comm_noise))
     return _solve_feasible(network, lambda part: _max_min_bisect(part, num_steps))
@@ -400,7 +385,7 @@ def radial_project(x: Tensor, comm_coupling: Tensor, comm_noise: Tensor, safe: T
         safe: Point that meets every threshold, (B, I), e.g. x of ``balanced_level(Q, m)``.
 
     Returns:
-        Feasible levels, (B, I), in [0, 1]; the residual is of the order of rounding.
+        Feasible levels, (B, I), in [0, 1], up to rounding.
     """
     x = x.clamp(0, 1)
     points = torch.stack((x, safe), -1)  # (B, I, 2)

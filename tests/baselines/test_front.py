@@ -22,6 +22,8 @@ from isac_gym.core.solution import Certificate, status_tensor
 from isac_gym.problems.power_control.model import PowerControlDecision
 from tests.baselines.cases import draw, infeasible, problem
 
+NO_LIMIT = Budget()
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Fixed(Solver):
@@ -31,7 +33,7 @@ class Fixed(Solver):
     power: object = None
     certificate: object = None
 
-    def solve(self, problem, instance, *, budget=Budget(), seed=0, start=None):
+    def solve(self, problem, instance, *, budget=NO_LIMIT, seed=0, start=None):
         status = status_tensor(Status.CONVERGED, instance.batch_size)
         rows = self.power[: instance.batch_size]
         bound = self.certificate
@@ -129,8 +131,8 @@ def test_solve__refuses_records_of_wrong_type_shape_and_value():
         baselines.solve(setup, setup.floor(instance), "exact")
     with pytest.raises(ShapeError, match="I=7"):
         baselines.solve(problem("dense-7"), instance, "exact")
+    bad = instance.replace(bs_noise_w=instance.bs_noise_w * torch.nan)
     with pytest.raises(ShapeError, match="bs_noise_w: non-finite value in row 0"):
-        bad = instance.replace(bs_noise_w=instance.bs_noise_w * torch.nan)
         baselines.solve(setup, bad, "exact")
     with pytest.raises(ShapeError, match="batch size must be >= 1, got 0"):
         baselines.solve(setup, instance[:0], "exact")
@@ -140,8 +142,8 @@ def test_solve__refuses_a_bad_start():
     setup, instance = draw(4)
     with pytest.raises(ShapeError, match="B=4"):
         baselines.solve(setup, instance, "sca", start=setup.floor(instance)[:2])
+    high = PowerControlDecision(2 * setup.floor(instance).power)
     with pytest.raises(ShapeError, match=r"must be in \[0, 1\]"):
-        high = PowerControlDecision(2 * setup.floor(instance).power)
         baselines.solve(setup, instance, "sca", start=high)
 
 

@@ -24,8 +24,7 @@ def test_sca__scaled_splits_reach_the_optimum(split):
     best = solve(setup, instance, Exact())
     solution = solve(setup, instance, ScaCvxpy(split=split, tolerance=1e-4), throw=True)
     assert loss_db(setup, instance, solution, best).abs().max() < 2e-3
-    trace = solution.trace.objective
-    assert (trace.diff(dim=1) > -1e-6).all()
+    assert (solution.trace.objective.diff(dim=1) > -1e-5).all()  # Clarabel's accuracy
 
 
 def test_sca__agrees_with_the_batched_one_iteration_by_iteration():

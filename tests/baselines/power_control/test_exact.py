@@ -41,7 +41,7 @@ def test_exact__equals_bisection_to_rounding(changes):
 
 @pytest.mark.parametrize("changes", SETTINGS, ids=str)
 def test_exact__equals_the_linear_programme(changes):
-    setup, instance = draw(3, **changes)
+    setup, instance = draw(2, **changes)
     level, power = levels(setup, instance, Exact())
     for row, net in enumerate(oracle_networks(setup, instance)):
         best, x = oracle.lp_optimum(net)
@@ -59,7 +59,7 @@ def test_exact__equals_the_geometric_programme_and_enumeration(changes):
 
 
 def test_exact__handles_unlike_stations_and_missing_thresholds():
-    setup, instance = draw(12)
+    setup, instance = draw(4)
     instance = unlike_network(setup, instance)
     level, _ = levels(setup, instance, Exact())
     for row, net in enumerate(oracle_networks(setup, instance)):
@@ -67,7 +67,7 @@ def test_exact__handles_unlike_stations_and_missing_thresholds():
 
 
 def test_exact__without_thresholds_is_the_perron_level():
-    setup, instance = draw(12, threshold_db=float("-inf"))
+    setup, instance = draw(6, threshold_db=float("-inf"))
     level, power = levels(setup, instance, Exact())
     for row, net in enumerate(oracle_networks(setup, instance)):
         best, x = oracle.unconstrained_optimum(net)
@@ -81,7 +81,7 @@ def test_exact__one_station_is_at_the_cap_and_no_feasible_point_is_better():
     torch.testing.assert_close(
         best.decision.power.amax(-1), torch.ones(64).double(), rtol=0, atol=1e-9
     )
-    power = torch.rand(200, 64, 3, generator=torch.Generator().manual_seed(1)).double().pow(3)
+    power = torch.rand(50, 64, 3, generator=torch.Generator().manual_seed(1)).double().pow(3)
     for x in power:
         objective = setup.evaluate(
             instance, setup.project(instance, PowerControlDecision(x))
