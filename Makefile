@@ -34,9 +34,9 @@ demo: $(READY) ## a tour: environment, paper's algorithm, exact optimum, trained
 	@$(BIN)/isac demo
 
 check: $(READY) ## formatting, lint and types
-	@$(BIN)/ruff format --check --quiet . || { echo "formatting differs: run 'make format'" >&2; exit 1; }
-	@$(BIN)/ruff check --quiet .
-	@$(BIN)/basedpyright --level error | tail -n 20; exit $${PIPESTATUS[0]}
+	@$(BIN)/ruff format --check --quiet --output-format concise . || { echo "run 'make format'" >&2; exit 1; }
+	@$(BIN)/ruff check --quiet --output-format concise .
+	@$(BIN)/basedpyright --level error
 
 test: check ## check, then all tests but the slow ones
 	@$(BIN)/python -m pytest -n $(JOBS)

@@ -8,9 +8,8 @@ Inside, tensors are batch-last, (I, I, B), and every sum runs in a fixed order, 
 of a lane does not depend on its neighbours. Systems have the form (I - P) y = r with P >= 0.
 
 References:
-    Yates 1995, A framework for uplink power control (standard interference functions).
-    Noda 1971, Note on the computation of the maximal eigenvalue of a non-negative matrix.
-    Design note power_control.md, 3.4 (projection) and 4.1-4.3 (ground truth).
+    Yates 1995, A framework for uplink power control (standard interference functions). Noda 1971,
+    Note on the computation of the maximal eigenvalue. Design note power_control.md, 3.4, 4.1-4.3.
 """
 
 from collections.abc import Callable

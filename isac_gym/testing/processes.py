@@ -264,11 +264,16 @@ def _actions(process: Process) -> None:
 
 def _horizon(process: Process) -> None:
     """All lanes terminate exactly at the horizon; the next episode terminates there again."""
-    check, horizon = "process.horizon", process.horizon
-    for number, played in enumerate(_play(process, 2, 2 * horizon), start=1):
-        wanted = number % horizon == 0
-        seen = played.transition.terminated.tolist()
-        demand(seen == [wanted] * 2, check, f"terminated = {wanted} after {number} steps", seen)
+    check, horizon, streams = "process.horizon", process.horizon, Streams.from_seed(_SEED, 2)
+    for episode in (1, 2):
+        state = process.initial(streams)
+        for number in range(1, horizon + 1):
+            result = _step(process, state, streams.at_step(number))
+            seen, wanted = result.terminated.tolist(), number == horizon
+            expected = f"terminated = {wanted} after step {number} of episode {episode}"
+            demand(seen == [wanted] * 2, check, expected, seen)
+            state = result.state
+        streams = streams.next_episode()
 
 
 def _purity(process: Process) -> None:

@@ -70,18 +70,20 @@ def reference_rollout(
         streams = streams.at_step(streams.step + 1)
         result = process.advance(state, process.decode(state, action), streams)
         reached, ended, used = result.state, result.terminated, streams
+        final = observation = process.observe(reached)
         before, state = state, reached
         if bool(ended.any()):
             streams = streams.next_episode(ended)
             state = process.initial(streams).where(ended, reached)
+            observation = process.observe(state)
         history.append(
             ReferenceStep(
                 local=local,
                 action=action,
                 state=before,
                 transition=result,
-                final_observation=process.observe(reached),
-                observation=process.observe(state),
+                final_observation=final,
+                observation=observation,
                 final_local=process.observe_local(reached),
                 streams=used,
             )

@@ -6,6 +6,7 @@ from tests.conftest import preset_ids
 from tests.contracts.toy import ToyProblem, ToyScenario
 
 ONCE = {"scenario_fields", "scenario_errors", "scenario_presets"}  # the same for all presets
+SHAPED = {"records", "sampling_rows", "evaluation_rows", "projection", "gradients"}  # by preset
 LARGE = {"dense-19"}
 
 
@@ -14,7 +15,8 @@ def cases():
         for check in PROBLEM_CHECKS:
             if check in ONCE and preset != "paper":
                 continue
-            marks = [pytest.mark.slow] if preset in LARGE else []
+            is_brief = preset == "paper" or (check in SHAPED and preset not in LARGE)
+            marks = [] if is_brief else [pytest.mark.slow]
             yield pytest.param(name, preset, check, id=f"{name}-{preset}-{check}", marks=marks)
 
 

@@ -189,7 +189,7 @@ def sweep(draw, axis, count=20_000):
         return draw(Streams.from_seed(1, 1), "x", count)[0]
     if axis == "name":
         return torch.cat(
-            [draw(Streams.from_seed(1, 20), f"n{k}", 1)[:, 0] for k in range(count // 20)]
+            [draw(Streams.from_seed(1, 200), f"n{k}", 1)[:, 0] for k in range(count // 200)]
         )
     index = torch.arange(count)
     zero = torch.zeros_like(index)
