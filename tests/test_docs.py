@@ -1,4 +1,4 @@
-"""Every fenced example in README and docs runs: Python blocks in order, `isac` lines as processes."""
+"""Every fenced example in README and docs runs: Python in order, `isac` lines as processes."""
 
 import os
 import re

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from isac_gym.core.errors import ScenarioError
 from isac_gym.core.random import Streams
 from isac_gym.core.records import TensorRecord
 from isac_gym.core.scene import Scene
@@ -60,6 +61,10 @@ class Process(ABC):
 
     problem: Any
     horizon: int
+
+    def __post_init__(self) -> None:
+        if isinstance(self.horizon, bool) or not isinstance(self.horizon, int) or self.horizon < 1:
+            raise ScenarioError(f"horizon must be an integer >= 1, got {self.horizon!r}.")
 
     @property
     @abstractmethod

@@ -203,6 +203,8 @@ class TensorRecord:
     def check_finite(self) -> Self:
         """Refuse NaN and infinity in floating tensors; synchronises with the device."""
         for name, t in self.items():
+            if t.is_meta:
+                raise ShapeError(f"{type(self).__name__}.{name}: on device meta, without values.")
             if not (t.is_floating_point() or t.is_complex()):
                 continue
             bad = ~torch.isfinite(t)

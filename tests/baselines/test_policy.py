@@ -93,7 +93,10 @@ def test_policies__random_powers_are_new_in_every_slot():
 
 @pytest.mark.slow
 def test_policies__order_of_the_dynamic_baselines():
-    """Numbers of an independent prototype at the default correlation 0.95."""
+    """Expected numbers are those of an independent prototype on 100 other episodes of 60 slots.
+
+    Tolerances are about twice the standard error of that sample and ours.
+    """
     world = process()
     policies = {
         "genie": SolverPolicy(EXACT, knowledge="truth"),
@@ -120,6 +123,6 @@ def test_policies__order_of_the_dynamic_baselines():
         "full power": (-0.427, 3.67, 0.15),
     }
     for name, (r, loss, outage) in expected.items():
-        assert found[name][0] == pytest.approx(r, rel=0.2)
-        assert found[name][1] == pytest.approx(loss, rel=0.2)
-        assert found[name][2] == pytest.approx(outage, abs=0.06)
+        assert found[name][0] == pytest.approx(r, rel=0.25)
+        assert found[name][1] == pytest.approx(loss, rel=0.25)
+        assert found[name][2] == pytest.approx(outage, abs=0.1)

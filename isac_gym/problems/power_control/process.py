@@ -61,12 +61,11 @@ class _PowerControlProcess(PowerControlView):
     local_reward_mode: str = "shared"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_choice("action_mode", self.action_mode, ("levels", "targets"))
         check_choice("reward_mode", self.reward_mode, ("regret", "sigma"))
         check_choice("local_reward_mode", self.local_reward_mode, ("shared", "individual"))
         check_positive("power_price", self.power_price, allow_zero=True)
-        if self.horizon < 1:
-            raise ScenarioError(f"horizon must be >= 1, got {self.horizon}.")
 
     def decode(self, state: PowerControlState, action: Tensor) -> PowerControlDecision:
         """Powers of an action (B, I) in [-1, 1]; the box holds, thresholds only with ``shield``.
