@@ -5,13 +5,14 @@ log-powers, solved to a duality gap. Otherwise the bound is a ratio of posynomia
 local minima: the best of several starts is returned, without a certificate. See ``log_power.py``.
 """
 
+import dataclasses
 from dataclasses import dataclass
 from typing import ClassVar, cast
 
 import torch
 from torch import Tensor
 
-from baselines.interior_point import Optimum, minimise
+from baselines.interior_point import Optimum, duality_gap, minimise
 from baselines.iteration import take
 from baselines.power_control.log_power import LOG_RANGE, PositionProgramme
 from baselines.power_control.outcome import interior, limits, outcome
@@ -90,7 +91,10 @@ class _PositionBound(Solver):
             iterations=best.iterations,
         )
         is_bounded = programme.is_convex and problem.scenario.objective == self.name
-        return _certified(problem, instance, solution, best) if is_bounded else solution
+        if not is_bounded:
+            return solution
+        gap = duality_gap(programme, best, diameter=LOG_RANGE)
+        return _certified(problem, instance, solution, best.point, gap)
 
     def _starts(self, network: NormalisedNetwork, programme: PositionProgramme) -> Tensor:
         """Powers to start from, (K, B, I): all at the cap, and each station muted in turn."""
@@ -189,23 +193,21 @@ def _best_of(
 
 
 def _certified(
-    problem: PowerControl, instance: PowerControlInstance, solution: Solution, best: Optimum
+    problem: PowerControl,
+    instance: PowerControlInstance,
+    solution: Solution,
+    point: Tensor,
+    gap: Tensor,
 ) -> Solution:
-    """Solution with the dual bound: value minus gap, minus residual times the range of z."""
+    """Solution with the bound: the objective at log-powers ``point`` (B, I) plus the gap (B,)."""
     decision = cast(PowerControlDecision, solution.decision)
     objective = problem.evaluate(instance, decision).objective
-    reached = problem.evaluate(instance, PowerControlDecision(best.point.exp())).objective
-    size = best.point.shape[1]
-    slack = linear_to_db((best.gap + best.residual * size * LOG_RANGE).exp())
+    reached = problem.evaluate(instance, PowerControlDecision(point.exp())).objective
+    bound = torch.maximum(reached, objective) + linear_to_db(gap.exp())
     is_infeasible = solution.status == int(Status.INFEASIBLE)
-    bound = Certificate(
-        bound=torch.where(is_infeasible, objective, torch.maximum(reached, objective) + slack),
+    claim = Certificate(
+        bound=torch.where(is_infeasible, objective, bound),
         kind="dual",
-        source="primal-dual gap of the geometric programme, baselines.power_control.log_power",
+        source="duality gap of the geometric programme, baselines.power_control.log_power",
     )
-    return Solution(
-        decision=decision,
-        status=solution.status,
-        iterations=solution.iterations,
-        certificate=bound,
-    )
+    return dataclasses.replace(solution, certificate=claim)

@@ -63,7 +63,7 @@ class _Surrogate(NamedTuple):
         xi = point[:, :count]
         bent = self.root * xi.sqrt()
         constraint = torch.baddbmm(self.offset, self.matrix, point)
-        constraint[:, :count] -= bent
+        constraint[:, :count].sub_(bent)
         jacobian = self.matrix.clone()
         jacobian.diagonal(dim1=1, dim2=2)[:, :count].unsqueeze(2).sub_(bent / xi, alpha=0.5)
         return Expansion(self.gradient, constraint, jacobian)
@@ -72,7 +72,7 @@ class _Surrogate(NamedTuple):
         """See :class:`baselines.interior_point.Programme`."""
         count = self.root.shape[1]
         bend = multiplier[:, :count] * self.root * point[:, :count].pow(-1.5) / 4
-        return torch.diag_embed(torch.nn.functional.pad(bend[:, :, 0], (0, 1)))
+        return torch.nn.functional.pad(bend[:, :, 0], (0, 1)).diag_embed()
 
 
 def _surrogate(network: NormalisedNetwork, x: Tensor, level: Tensor) -> _Surrogate:
@@ -133,10 +133,12 @@ class Sca(Solver):
         def step(
             data: _Data, x: Tensor, level: Tensor, trace: Tensor, done: Tensor
         ) -> tuple[tuple[Tensor, ...], Tensor]:
-            accuracy = max(_INNER_TOLERANCE * tolerance, _FIRST_TOLERANCE ** (1 + int(done[0])))
-            better = _advance(data, x, level, accuracy)
+            number = int(done[0])  # the same in all lanes
+            accuracy = max(_INNER_TOLERANCE * tolerance, _FIRST_TOLERANCE ** (1 + number))
+            begin = x if number else radial_project(x, *data[2:])
+            better = _advance(data, x, level, begin, accuracy)
             new = sinr(better, data.coupling, data.noise).amin(-1)
-            is_worse = (new < level) & (done > 0)  # by rounding only
+            is_worse = (new < level) & bool(number)  # by rounding only
             better = torch.where(is_worse[:, None], x, better)
             new = torch.where(is_worse, level, new)
             column = torch.arange(count, device=x.device) >= done[:, None]
@@ -164,11 +166,13 @@ class _Data(NamedTuple):
     inside: Tensor
 
 
-def _advance(data: _Data, x: Tensor, level: Tensor, tolerance: float) -> Tensor:
-    """Powers (B, I) that solve the convex problem at x (B, I) with level t^k (B,)."""
+def _advance(data: _Data, x: Tensor, level: Tensor, begin: Tensor, tolerance: float) -> Tensor:
+    """Powers (B, I) that solve the convex problem at x (B, I) with level t^k (B,).
+
+    ``begin`` (B, I) is where to start: powers that meet thresholds and box.
+    """
     count = x.shape[1]
     programme = _surrogate(NormalisedNetwork(*data[:4]), x, level)
-    begin = radial_project(x, data.comm_coupling, data.comm_noise, data.inside)
     begin = torch.lerp(begin, data.inside, _PULL) / x
     flat = programme.expand(torch.nn.functional.pad(begin, (0, 1))[:, :, None])  # at v = 0
     height = -flat.constraint[:, :count, 0].amax(-1, keepdim=True) - _ROOM

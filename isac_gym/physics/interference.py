@@ -1,4 +1,4 @@
-r"""Affine interference networks: SINR, balanced and max-min levels, radial projection.
+"""Affine interference networks: SINR, balanced and max-min levels, radial projection.
 
 A network of I links has levels x in [0, 1]^I and SINRs x / (F x + n), with F >= 0 and n > 0.
 Thresholds are linear constraints x >= Q x + m, where Q and m already contain the thresholds
@@ -34,7 +34,6 @@ __all__ = [
 _ELIMINATE_UP_TO = 3  # links; above it batched LAPACK is faster than unrolled elimination
 _START_ROUNDS = 4  # each costs a third of a solver pass; together they save 2 to 6 passes
 _NODA_ITERATIONS = 6  # 4 (I = 3), 5 (I = 7), 6 (I = 19) reached 1e-14 in all of 1e5 networks
-_POLISH_STEPS = 2
 _MAX_MOVE = 2.0  # of log x per pass; limits the harm of a first tangent that is far off
 _BISECTION_SPAN = 1e-12
 
@@ -50,8 +49,8 @@ class FixedPoint(NamedTuple):
 class MaxMin(NamedTuple):
     """Solution of max_x min_i sinr_i(x) subject to x >= Q x + m and 0 <= x <= 1.
 
-    ``bound`` is an upper bound of the optimal level up to rounding, whether ``has_converged`` or
-    not. Infeasible lanes hold the comm Perron vector, its level as bound, and no passes.
+    ``bound`` is an upper bound of the optimal level up to rounding, even where x has not converged
+    and may violate thresholds. Infeasible lanes hold the comm Perron vector and its level as bound.
     """
 
     level: Tensor  # smallest SINR at x, (B,)
@@ -127,7 +126,7 @@ def _start(network: _Network, x: Tensor) -> Tensor:
 
 
 def _noda(network: _Network, num_iterations: int) -> tuple[Tensor, Tensor]:
-    r"""Eigenpair of the monotone map f(x) = F x + n max(x): inverse level (B,) and x (I, B).
+    """Eigenpair of the monotone map f(x) = F x + n max(x): inverse level (B,) and x (I, B).
 
     One iteration solves mu y - f(y) = x exactly, with mu = max_i f(x)_i / x_i. With the solutions
     a, b of (mu I - F) [a b] = [x n] it is y = a + s b, s = max_i a_i / (1 - b_i). Then f(y) / y =
@@ -145,7 +144,7 @@ def _noda(network: _Network, num_iterations: int) -> tuple[Tensor, Tensor]:
         y = y / y.amax(0)
         is_valid = (y + idle).amin(0) > 0  # otherwise singular: x has converged to rounding
         x = torch.where(is_valid, y, x)
-    for _ in range(_POLISH_STEPS):  # power steps settle rows whose mu - F_ii is mostly rounding
+    for _ in range(2):  # power steps settle rows whose mu - F_ii is mostly rounding
         total = network.load(x)[2][0]
         x = total / total.amax(0).clamp_min(torch.finfo(x.dtype).tiny)
     return (network.load(x)[2][0] / (x + idle)).amax(0), x
@@ -156,13 +155,13 @@ def perron(matrix: Tensor, *, num_iterations: int = 10) -> tuple[Tensor, Tensor]
 
     Args:
         matrix: Non-negative irreducible matrices, (B, I, I).
-        num_iterations: Linear solves, a fixed number. Interference networks need 6, matrices with
-            entries spread over 1e4 about 8, sparse cycles with such a spread more.
+        num_iterations: Linear solves. Networks need 6, entries spread over 1e4 about 8.
 
     Returns:
         Spectral radius, (B,), and positive Perron vector with maximum 1, (B, I).
     """
-    radius, x = _noda(_network((matrix, torch.zeros_like(matrix[..., 0]))), num_iterations)
+    tiny = torch.full_like(matrix[..., 0], torch.finfo(matrix.dtype).tiny)  # keeps x > 0 if I = 1
+    radius, x = _noda(_network((matrix, tiny)), num_iterations)
     return radius, x.mT.contiguous()
 
 
@@ -181,7 +180,7 @@ def balanced_level(
         num_iterations: Linear solves, a fixed number.
 
     Returns:
-        Level, (B,), attained by x; x, (B, I), maximum 1.
+        Level, (B,), attained by x, (B, I), whose maximum is 1.
     """
     inverse_level, x = _noda(_network((coupling, noise)), num_iterations)
     return 1 / inverse_level, torch.where(inverse_level == 0, 1, x).mT.contiguous()
@@ -242,13 +241,14 @@ def _is_feasible(network: _Network) -> Tensor:
 
 
 def _newton_pass(network: _Network, z: Tensor, level: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    r"""One policy iteration in log space: new z = log x (I, B), bound of t* (B,), move (B,).
+    """One policy iteration in log space: new z = log x (I, B), bound of t* and error (B,).
 
     In z and tau = log t every constraint is convex, so one tangent per link, at any point, is a
     relaxation: z >= P z + d tau + c with P sub-stochastic. Its solution is affine in tau, and
     z <= 0 bounds tau from above, hence t*. The next tangents are taken there, on the larger
     constraint of each link (policy iteration); bounds converge quadratically. Rows are divided by
-    the diagonal of I - P, which is formed without cancellation.
+    the diagonal of I - P, which is formed without cancellation. The error bounds the residual left:
+    curvature, and where the other row of a link may have become the larger one, its lead.
     """
     terms, rest, total = network.load(z.exp())
     sensing = level * total[0]
@@ -261,15 +261,16 @@ def _newton_pass(network: _Network, z: Tensor, level: Tensor) -> tuple[Tensor, T
     u, v = _solve(p, weight * gap, weight * rows)  # move = u + v (tau' - tau)
     step = torch.where(v > 0, (z + u) / -v, torch.inf).amin(0)
     move = (u + v * step).clamp(-_MAX_MOVE, _MAX_MOVE)
-    z = z + move
-    return z - z.amax(0), level * step.exp(), move.abs().amax(0)
+    z, size = z + move, move.abs().amax(0)
+    slip = 2 * size + step.abs() - ratio.log().abs().amin(0)
+    error = torch.minimum(torch.maximum(size * size / 2, slip), gap.abs().amax(0))
+    return z - z.amax(0), level * step.exp(), error
 
 
 def _max_min_newton(network: _Network, max_passes: int) -> tuple[Tensor, ...]:
-    """Newton passes until each lane is done: x (I, B), bound, passes and has_converged (B,).
+    """Passes until each lane is done: x (I, B), bound, passes and has_converged (B,).
 
-    The tangent error is at most move^2 / 2, hence the tolerance sqrt(eps) on the move. Finished
-    lanes are frozen, and dropped once they are half of the batch.
+    Finished lanes are frozen, and dropped once they are half of the batch.
     """
     x = _start(network, torch.ones_like(network.noise[0]))
     z, level = x.log(), (x / network.load(x)[2][0]).amin(0)
@@ -277,7 +278,7 @@ def _max_min_newton(network: _Network, max_passes: int) -> tuple[Tensor, ...]:
     active = torch.ones_like(level, dtype=torch.bool)
     lanes = torch.arange(len(level), device=x.device)
     results = tuple(torch.empty_like(part) for part in (z, bound, count, active))
-    tolerance = torch.finfo(x.dtype).eps ** 0.5
+    tolerance = 16 * torch.finfo(x.dtype).eps
     for step in range(max_passes + 1):
         num_active = int(active.sum()) if step < max_passes else 0
         if 2 * num_active <= len(lanes):
@@ -288,11 +289,11 @@ def _max_min_newton(network: _Network, max_passes: int) -> tuple[Tensor, ...]:
             stay = active.nonzero().squeeze(1)
             network, lanes, active = network.take(stay), lanes[stay], active[stay]
             z, level, bound, count = z[:, stay], level[stay], bound[stay], count[stay]
-        new_z, new_bound, move = _newton_pass(network, z, level)
+        new_z, new_bound, error = _newton_pass(network, z, level)
         z = torch.where(active, new_z, z)
         level = bound = torch.where(active, torch.minimum(bound, new_bound), bound)
         count = count + active
-        active = active & ~(move <= tolerance)
+        active = active & ~(error <= tolerance)
     return results[0].exp(), *results[1:]
 
 
@@ -344,8 +345,7 @@ def max_min_level(
         noise: Normalised noise n, (B, I), > 0.
         comm_coupling: Threshold times comm gains, Q, (B, I, I); rows of zeros mean no threshold.
         comm_noise: Threshold times comm noise, m, (B, I); zero exactly in those rows.
-        max_passes: Limit of passes, one linear solve each; 3 to 6 are usual, 14 the most seen in
-            drawn networks. A lane that runs into it may violate thresholds.
+        max_passes: Limit of passes; 3 to 6 are usual, 13 the most seen in drawn networks.
 
     Returns:
         The optimum, which is unique and has max x = 1.
@@ -373,13 +373,13 @@ def max_min_level_bisect(
 def radial_project(x: Tensor, comm_coupling: Tensor, comm_noise: Tensor, safe: Tensor) -> Tensor:
     """Move x towards a safe point just as far as x >= Q x + m requires. Differentiable in x.
 
-    Radial, not Euclidean: with the slacks c = x - Q x - m and c_s of ``safe`` the result is
-    x + theta (safe - x), theta = max_i -c_i / (c_s,i - c_i) over violated rows. Feasible points
-    come back bit for bit; where ``safe`` itself is infeasible (margin < 1) it is returned.
+    Radial, not Euclidean: with the slacks c = x - Q x - m and c_s of ``safe``, x + theta (safe - x)
+    with theta = max_i -c_i / (c_s,i - c_i) over violated rows. Feasible points come back bit for
+    bit; where ``safe`` itself is infeasible (margin < 1) it is returned.
 
     Args:
         x: Level vector, (B, I); values outside [0, 1] are clipped first.
-        comm_coupling: Threshold times comm gains, Q, (B, I, I); rows of zeros mean no threshold.
+        comm_coupling: Threshold times comm gains, Q, (B, I, I).
         comm_noise: Threshold times comm noise, m, (B, I).
         safe: Point that meets every threshold, (B, I), e.g. x of ``balanced_level(Q, m)``.
 

@@ -4,6 +4,7 @@ import torch
 from baselines import SolverPolicy, make_solver
 from baselines.power_control.distributed import DistributedPolicy
 from isac_gym.core import Policy, PolicyContext, ScenarioError, Streams, family
+from isac_gym.physics.interference import max_min_level
 
 EXACT = make_solver("power_control", "exact")
 
@@ -22,7 +23,7 @@ def play(policy, world, *, lanes, slots, seed=2024):
         decision = world.decode(state, policy.act(world.observe(state), context))
         step = world.advance(state, decision, streams.at_step(slot))
         reward.append(step.reward)
-        best, _ = world.optimum(state.instance)
+        best = max_min_level(*world.problem.network(state.instance)).level
         loss.append(10 * (best / step.metrics.worst_sinr).log10())
         outage.append((step.metrics.violation_db > 1e-6).double())
         state = step.state

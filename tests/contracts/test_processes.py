@@ -6,10 +6,19 @@ from tests.conftest import environment_ids
 from tests.contracts.toy import ToyProblem, ToyProcess
 
 
-@pytest.mark.parametrize("check", PROCESS_CHECKS)
+@pytest.mark.parametrize("check", sorted(set(PROCESS_CHECKS) - {"horizon"}))
 @pytest.mark.parametrize("environment", environment_ids())
 def test_process__conforms(environment, check):
     PROCESS_CHECKS[check](family_of(environment).make_process(environment))
+
+
+@pytest.mark.parametrize("environment", environment_ids())
+@pytest.mark.parametrize(
+    "settings", [{"horizon": 7}, pytest.param({}, marks=pytest.mark.slow)], ids=["short", "full"]
+)
+def test_process__ends_at_its_horizon(environment, settings):
+    process = family_of(environment).make_process(environment, settings=settings)
+    PROCESS_CHECKS["horizon"](process)
 
 
 @pytest.mark.parametrize("horizon", [1, 4])

@@ -7,7 +7,7 @@ from tests.conftest import preset_ids, problem_names
 from tests.contracts.toy import ToyProblem, ToyWaterfill
 
 LARGE = {"dense-19"}
-SLOW = {"sca-cvxpy"}  # half a second per instance
+SLOW = {"sca-cvxpy", "gp-cvxpy"}  # seconds of imports, then half a second per instance
 
 
 def cases():

@@ -22,7 +22,6 @@ from isac_gym.core import (
     Problem,
     Process,
     Scenario,
-    ScenarioError,
     Scene,
     ShapeError,
     Solution,
@@ -129,10 +128,6 @@ class ToyProcess(Process):
     problem: ToyProblem
     horizon: int = 4
     correlation: float = 0.9
-
-    def __post_init__(self):
-        if self.horizon < 1:
-            raise ScenarioError(f"horizon must be >= 1, got {self.horizon}.")
 
     @property
     def agents(self):

@@ -1,11 +1,15 @@
+import dataclasses
+import importlib
 import subprocess
 import sys
 
 import pytest
 
-from isac_gym.core import ScenarioError, families, family, family_of
+from isac_gym.core import ScenarioError, add_family, families, family, family_of
 from isac_gym.core.family import as_scenario
 from tests.contracts.toy import TOY_FAMILY, ToyProblem, ToyProcess, ToyScenario
+
+family_module = importlib.import_module("isac_gym.core.family")  # the package exports a function
 
 
 def test_families__found_by_entry_point():
@@ -80,6 +84,18 @@ def test_make_process__refuses_unknown():
         TOY_FAMILY.make_process("isac/Toy-v0", settings={"horizn": 3})
     with pytest.raises(ScenarioError, match="unknown setting"):
         TOY_FAMILY.make_process("isac/Toy-v0", settings={"problem": None})
+
+
+def test_add_family__makes_it_known_once():
+    added = dataclasses.replace(TOY_FAMILY, name="toy_added")
+    add_family(added)
+    try:
+        assert family("toy-added") is added
+        with pytest.raises(ScenarioError, match="problem name 'toy_added' is taken"):
+            add_family(added)
+    finally:
+        family_module._ADDED.pop("toy_added")
+    assert "toy_added" not in families()
 
 
 def test_families__listing_loads_no_tensor_model():

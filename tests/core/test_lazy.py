@@ -1,55 +1,31 @@
+import subprocess
 import sys
-from types import ModuleType
 
 import pytest
 
+import isac_gym.core
 from isac_gym.core.lazy import lazy_exports
 
 
-@pytest.fixture
-def package(monkeypatch):
-    """Package ``toy`` whose modules ``light`` and ``heavy`` note when they are looked at."""
-    looked = []
-
-    class Noting(ModuleType):
-        def __getattribute__(self, name):
-            if name == "__all__":
-                looked.append(super().__getattribute__("__name__"))
-            return super().__getattribute__(name)
-
-    monkeypatch.setitem(sys.modules, "toy", ModuleType("toy"))
-    for name, exports in (("light", ["a"]), ("heavy", ["b"])):
-        module = Noting(f"toy.{name}")
-        module.__all__ = exports
-        for export in exports:
-            setattr(module, export, f"{name}.{export}")
-        module.hidden = "secret"
-        monkeypatch.setitem(sys.modules, f"toy.{name}", module)
-    return looked
+def test_core__exports_everything_it_lists():
+    for name in isac_gym.core.__all__:
+        assert getattr(isac_gym.core, name) is not None
 
 
-def test_lazy_exports__finds_a_name_in_its_module(package):
-    look_up = lazy_exports("toy", ["a", "b"], modules=("light", "heavy"))
-    assert look_up("b") == "heavy.b"
+def test_core__names_come_from_their_modules():
+    from isac_gym.core.random import Streams
+
+    assert isac_gym.core.Streams is Streams
 
 
-def test_lazy_exports__stops_at_the_first_module_that_has_the_name(package):
-    look_up = lazy_exports("toy", ["a", "b"], modules=("light", "heavy"))
-    assert look_up("a") == "light.a"
-    assert package == ["toy.light"]
+def test_lazy_exports__unknown_name_is_an_attribute_error():
+    look_up = lazy_exports("isac_gym.core", ["Streams"], modules=("random",))
+    with pytest.raises(AttributeError, match=r"module 'isac_gym.core' has no attribute 'Strems'"):
+        look_up("Strems")
+    with pytest.raises(ImportError):
+        from isac_gym.core import Strems  # noqa: F401
 
 
-@pytest.mark.parametrize("name", ["hidden", "nope", "light", "__path__"])
-def test_lazy_exports__anything_else_is_an_attribute_error_without_imports(package, name):
-    look_up = lazy_exports("toy", ["a", "b"], modules=("light", "heavy"))
-    with pytest.raises(AttributeError, match=f"module 'toy' has no attribute '{name}'"):
-        look_up(name)
-    assert package == []
-
-
-@pytest.mark.parametrize("name", ["isac_gym.core", "baselines", "agents"])
-def test_lazy_exports__every_exported_name_of_our_packages_exists(name):
-    __import__(name)
-    package = sys.modules[name]
-    for export in package.__all__:
-        assert getattr(package, export) is not None
+def test_core__import_does_not_load_torch():
+    code = "import sys, isac_gym.core; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,6 +1,7 @@
+import pytest
 import torch
 
-from isac_gym.core import Streams, Transition
+from isac_gym.core import ScenarioError, Streams, Transition
 from tests.contracts.toy import ToyProblem, ToyProcess
 
 
@@ -25,3 +26,9 @@ def test_transition__is_plain_data():
     assert isinstance(result, Transition)
     assert result.reward.shape == (2,)
     assert result.state.slot.tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("horizon", [0, -1, 2.0, True, "4"])
+def test_process__refuses_a_horizon(horizon):
+    with pytest.raises(ScenarioError, match="horizon must be an integer >= 1, got"):
+        ToyProcess(problem=ToyProblem(), horizon=horizon)

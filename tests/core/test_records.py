@@ -108,6 +108,11 @@ def test_check_finite__one_dimensional():
         Line(torch.tensor([0.0, torch.nan])).check_finite()
 
 
+def test_check_finite__needs_values():
+    with pytest.raises(ShapeError, match=r"Outer.inner.gain: on device meta, without values"):
+        make().to("meta").check_finite()
+
+
 def test_items__round_trip():
     assert same(Outer.from_items(dict(make().items())), make())
 

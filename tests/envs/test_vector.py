@@ -214,7 +214,7 @@ def test_step__names_what_is_wrong_with_an_action(action, message):
         ({"scenario": "nowhere"}, "unknown preset"),
         ({"scenario": {"num_bs": 3, "speed": 4}}, "unknown field"),
         ({"settings": {"horizont": 4}}, "unknown setting"),
-        ({"settings": {"horizon": 0}}, "horizon must be >= 1"),
+        ({"settings": {"horizon": 0}}, "horizon must be an integer >= 1"),
         ({"output": "jax"}, "output must be one of"),
         ({"dtype": "float16"}, "dtype must be one of"),
         ({"device": "abacus"}, "device must be a torch device"),

@@ -297,8 +297,16 @@ class PowerControl(Problem):
         self, instance: PowerControlInstance, decision: PowerControlDecision
     ) -> PowerControlMetrics:
         """All metrics of a decision; total and differentiable, see :class:`PowerControlMetrics`."""
+        return self.evaluate_on(self.network(instance), instance, decision)
+
+    def evaluate_on(
+        self,
+        network: NormalisedNetwork,
+        instance: PowerControlInstance,
+        decision: PowerControlDecision,
+    ) -> PowerControlMetrics:
+        """:meth:`evaluate` for a caller that has the instance's network already."""
         s, x = self.scenario, decision.power
-        network = self.network(instance)
         weighted = sinr(x, network.coupling, network.noise)
         comm_ratio = sinr(x, network.comm_coupling, network.comm_noise)  # gamma_c / Gamma
         comm_sinr = self._comm_sinr(instance, x)
@@ -313,11 +321,9 @@ class PowerControl(Problem):
         info2d = information[:, :2, :2]
         precision2d, precision3d = position_precision(info2d), position_precision(information)
         worst = weighted.amin(-1)
-        has_threshold = instance.threshold > 0
-        shortfall = torch.where(has_threshold, (1 - comm_ratio).clamp_min(0), 0).amax(-1)
-        shortfall_db = (
-            torch.where(has_threshold, -linear_to_db(comm_ratio), 0).clamp_min(0).amax(-1)
-        )
+        ratio = torch.where(instance.threshold > 0, comm_ratio, 1)
+        shortfall = (1 - ratio).clamp_min(0).amax(-1)
+        shortfall_db = (-linear_to_db(ratio)).clamp_min(0).amax(-1)
         box = torch.maximum(-x, x - 1).clamp_min(0).amax(-1)
         objectives = {"maxmin": worst, "peb2d": precision2d, "peb3d": precision3d}
         integrated = sensing * (s.num_subcarriers * s.num_symbols)

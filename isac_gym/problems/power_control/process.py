@@ -19,8 +19,8 @@ from isac_gym.physics.channels import ar1_step
 from isac_gym.physics.interference import max_min_level, sinr
 from isac_gym.physics.motion import reflect_in_hexagon
 from isac_gym.problems.power_control.model import (
+    NormalisedNetwork,
     PowerControlDecision,
-    PowerControlInstance,
     PowerControlMetrics,
     fade,
     symmetrise,
@@ -112,20 +112,15 @@ class _PowerControlProcess(PowerControlView):
     ) -> PowerControlDecision:
         return decision
 
-    def optimum(self, instance: PowerControlInstance) -> tuple[Tensor, Tensor]:
-        """Exact best worst-case SINR t* of the slot, (B,), and whether thresholds can be met."""
-        best = max_min_level(*self.problem.network(instance))
-        return best.level, best.is_feasible
-
     def _score(
-        self, state: PowerControlState, metrics: PowerControlMetrics
+        self, state: PowerControlState, metrics: PowerControlMetrics, network: NormalisedNetwork
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Reward (B,), objectives (B, 3) and local rewards (B, I) of a slot."""
         outage_db, outage = outage_penalty(state, metrics)
         if self.reward_mode == "sigma":
             sensing = -(linear_to_db(metrics.worst_sigma_m) / 10).clamp_max(6)
         else:
-            best, _ = self.optimum(state.instance)
+            best = max_min_level(*network).level  # exact best worst-case SINR of the slot
             loss_db = (linear_to_db(best) - linear_to_db(metrics.worst_sinr)).clamp(0, _LOSS_CAP_DB)
             sensing = -loss_db / 10
         mean_power = metrics.total_power_w / state.instance.max_power_w.sum(-1)
@@ -178,8 +173,9 @@ class StaticPowerControl(_PowerControlProcess):
         streams: Streams,
     ) -> Transition:
         """Score the decision and end the episode."""
-        metrics = self.problem.evaluate(state.instance, decision)
-        reward, objectives, local = self._score(state, metrics)
+        network = self.problem.network(state.instance)
+        metrics = self.problem.evaluate_on(network, state.instance, decision)
+        reward, objectives, local = self._score(state, metrics, network)
         slot = state.slot + 1
         return Transition(
             state=state.replace(power=decision.power, slot=slot),
@@ -251,9 +247,10 @@ class DynamicPowerControl(_PowerControlProcess):
     ) -> Transition:
         """Score the decision on this slot, then let fading and target move on."""
         applied = self._applied(state, decision)
-        metrics = self.problem.evaluate(state.instance, applied)
+        network = self.problem.network(state.instance)
+        metrics = self.problem.evaluate_on(network, state.instance, applied)
         state = self._sense(state, metrics, streams)
-        reward, objectives, local = self._score(state, metrics)
+        reward, objectives, local = self._score(state, metrics, network)
         after = self._evolve(state, streams, "evolve")
         slot = state.slot + 1
         after = after.replace(

@@ -12,7 +12,7 @@ from isac_gym.core.scene import Ellipse, Points
 from isac_gym.core.units import linear_to_db
 from isac_gym.physics.motion import velocity
 from isac_gym.physics.tracking import filter_predict, filter_update
-from isac_gym.problems.power_control.model import PowerControlMetrics
+from isac_gym.problems.power_control.model import NormalisedNetwork, PowerControlMetrics
 from isac_gym.problems.power_control.process import (
     DynamicPowerControl,
     check_positive,
@@ -88,7 +88,10 @@ class TrackingPowerControl(DynamicPowerControl):
         return state.replace(track_mean=mean, track_covariance=covariance)
 
     def _score(
-        self, state: PowerControlState, metrics: PowerControlMetrics
+        self,
+        state: PowerControlState,
+        metrics: PowerControlMetrics,
+        network: NormalisedNetwork,
     ) -> tuple[Tensor, Tensor, Tensor]:
         _, outage = outage_penalty(state, metrics)
         tracking = -linear_to_db(posterior_std(state)) / 10

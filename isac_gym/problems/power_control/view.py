@@ -12,6 +12,7 @@ from isac_gym.core.scene import Bars, Ellipse, Points, Scene
 from isac_gym.core.units import linear_to_db
 from isac_gym.physics.interference import sinr
 from isac_gym.problems.power_control.model import (
+    NormalisedNetwork,
     PowerControl,
     PowerControlDecision,
     PowerControlInstance,
@@ -146,7 +147,7 @@ class PowerControlView(Process):
     def observe(self, state: PowerControlState) -> Tensor:
         """Joint observation, (B, O) float32; see ``observation_blocks``."""
         network = self.problem.network(state.measured)
-        sensing, comm = self._last_sinrs(state)
+        sensing, comm = _last_sinrs(network, state.power)
         count = self._count
         off = ~torch.eye(count, dtype=torch.bool, device=state.power.device).flatten()
         index = (
@@ -179,7 +180,7 @@ class PowerControlView(Process):
     def observe_local(self, state: PowerControlState) -> Tensor:
         """Local observations, (B, I, O) float32; see ``local_observation_blocks``."""
         network, x, m = self.problem.network(state.measured), state.power, state.measured
-        sensing, comm = self._last_sinrs(state)
+        sensing, comm = _last_sinrs(network, state.power)
         at_bs = sinr(x, network.coupling, network.noise).reciprocal() * x / network.noise
         at_user = sinr(x, network.comm_coupling, network.comm_noise).reciprocal() * x
         at_user = at_user / network.comm_noise.clamp_min(torch.finfo(x.dtype).tiny)
@@ -201,12 +202,6 @@ class PowerControlView(Process):
         identity = torch.eye(self._count, dtype=x.dtype, device=x.device).expand(x.shape[0], -1, -1)
         local = torch.cat([torch.stack(columns, -1), identity], -1)
         return local.clamp(-_CLIP, _CLIP).to(torch.float32)
-
-    def _last_sinrs(self, state: PowerControlState) -> tuple[Tensor, Tensor]:
-        network = self.problem.network(state.measured)
-        sensing = linear_to_db(sinr(state.power, network.coupling, network.noise))
-        comm = linear_to_db(sinr(state.power, network.comm_coupling, network.comm_noise))
-        return (sensing + 30) / 15, comm.clamp(-50, 50) / 10
 
     def _energy_budget(self) -> float:
         return float(self.horizon)
@@ -278,3 +273,10 @@ class PowerControlView(Process):
                 covariance_m2=torch.linalg.pinv(information, hermitian=True).numpy(),
             ),
         )
+
+
+def _last_sinrs(network: NormalisedNetwork, power: Tensor) -> tuple[Tensor, Tensor]:
+    """Sensing SINR and communication excess of the last powers, normalised, each (B, I)."""
+    sensing = linear_to_db(sinr(power, network.coupling, network.noise))
+    comm = linear_to_db(sinr(power, network.comm_coupling, network.comm_noise))
+    return (sensing + 30) / 15, comm.clamp(-50, 50) / 10

@@ -44,7 +44,7 @@ def test_sca__its_convex_problem_is_that_of_algorithm_1():
     network, inside, _ = interior(network_of(setup, instance))
     first = torch.ones_like(inside)
     level = sinr(first, network.coupling, network.noise).amin(-1)
-    x = _advance(_Data(*network, inside), first, level, 1e-9)
+    x = _advance(_Data(*network, inside), first, level, inside, 1e-9)
     total = first / sinr(first, network.coupling, network.noise)
     wanted = x / sinr(x, network.coupling, network.noise)
     root = 2 * (x / (level[:, None] * total)).sqrt()
