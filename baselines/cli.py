@@ -190,26 +190,31 @@ def _row(
 
 
 def _print_rows(rows: list[dict[str, Any]], unit: str, reference: "Certificate | None") -> None:
-    numbers = ("objective", "loss", "p95", "max", "feasible", "steps", "time")
-    table = plain_table("solver", *numbers, "status", numeric=numbers)
-    for column in table.columns[:-1]:
+    numbers = ("objective", "loss", "p95", "max", "feasible", "solved", "time")
+    table, remarks = plain_table("solver", *numbers, numeric=numbers), []
+    table.padding = (0, 1, 0, 0)
+    for column in table.columns:
         column.no_wrap = True
     for row in rows:
         if "error" in row:
-            table.add_row(row["solver"], *[""] * 7, row["error"])
+            table.add_row(row["solver"])
+            remarks.append(f"{row['solver']}: {row['error']}")
             continue
-        loss = row["loss"] or {}
+        loss, status = row["loss"] or {}, row["status"]
         table.add_row(
             row["solver"],
             f"{row['objective']:.3f}",
             *(_loss(loss.get(name)) for name in ("mean", "p95", "max")),
-            f"{100 * row['feasible']:.1f} %",
-            f"{row['iterations']:.1f}",
+            f"{100 * row['feasible']:.1f}%",
+            f"{100 * status.get('CONVERGED', 0) / sum(status.values()):.1f}%",
             duration(row["seconds_per_instance"]),
-            ", ".join(f"{n} {name.lower()}" for name, n in row["status"].items()),
         )
+        others = {name: count for name, count in status.items() if name != "CONVERGED"}
+        remarks += [f"{row['solver']}: {count} {name.lower()}" for name, count in others.items()]
     console = Console()
     console.print(table)
+    for remark in remarks:
+        console.print(remark)
     kind = "none known" if reference is None else f"{reference.kind}, {reference.source}"
     console.print(f"objective and loss in {unit}: means over instances", style="dim")
     console.print(f"bound: {kind}", style="dim")
@@ -218,7 +223,7 @@ def _print_rows(rows: list[dict[str, Any]], unit: str, reference: "Certificate |
 def _loss(value: float | None) -> str:
     if value is None:
         return "-"
-    return "0" if abs(value) < _ROUNDING else f"{value:.3g}"
+    return "0" if abs(value) < _ROUNDING else f"{value:.{1 if abs(value) < 0.01 else 3}g}"
 
 
 def _print_verdicts(verdicts: list[Any], out: Path) -> None:
