@@ -160,8 +160,8 @@ def perron(matrix: Tensor, *, num_iterations: int = 10) -> tuple[Tensor, Tensor]
     Returns:
         Spectral radius, (B,), and positive Perron vector with maximum 1, (B, I).
     """
-    tiny = torch.full_like(matrix[..., 0], torch.finfo(matrix.dtype).tiny)  # keeps x > 0 if I = 1
-    radius, x = _noda(_network((matrix, tiny)), num_iterations)
+    dust = matrix.amax(-1) * torch.finfo(matrix.dtype).eps ** 3  # keeps x > 0 if I = 1
+    radius, x = _noda(_network((matrix, dust)), num_iterations)
     return radius, x.mT.contiguous()
 
 
@@ -263,7 +263,7 @@ def _newton_pass(network: _Network, z: Tensor, level: Tensor) -> tuple[Tensor, T
     move = (u + v * step).clamp(-_MAX_MOVE, _MAX_MOVE)
     z, size = z + move, move.abs().amax(0)
     slip = 2 * size + step.abs() - ratio.log().abs().amin(0)
-    error = torch.minimum(torch.maximum(size * size / 2, slip), gap.abs().amax(0))
+    error = torch.minimum(torch.maximum(size * size, slip), gap.abs().amax(0))
     return z - z.amax(0), level * step.exp(), error
 
 
@@ -273,17 +273,16 @@ def _max_min_newton(network: _Network, max_passes: int) -> tuple[Tensor, ...]:
     Finished lanes are frozen, and dropped once they are half of the batch.
     """
     x = _start(network, torch.ones_like(network.noise[0]))
-    z, level = x.log(), (x / network.load(x)[2][0]).amin(0)
-    bound, count = _ceiling(network), torch.zeros_like(level, dtype=torch.int64)
-    active = torch.ones_like(level, dtype=torch.bool)
-    lanes = torch.arange(len(level), device=x.device)
-    results = tuple(torch.empty_like(part) for part in (z, bound, count, active))
+    z, level, bound = x.log(), (x / network.load(x)[2][0]).amin(0), _ceiling(network)
+    count = torch.zeros_like(level, dtype=torch.int64)
+    lanes, active, results = torch.arange(len(level), device=x.device), count == 0, ()
     tolerance = 16 * torch.finfo(x.dtype).eps
     for step in range(max_passes + 1):
         num_active = int(active.sum()) if step < max_passes else 0
         if 2 * num_active <= len(lanes):
-            for result, part in zip(results, (z, bound, count, ~active), strict=True):
-                result[..., lanes] = part
+            parts = z, bound, count, ~active
+            pairs = zip(results or parts, parts, strict=True)  # the first time lanes are all lanes
+            results = tuple(old.index_copy(-1, lanes, new) for old, new in pairs)
             if not num_active:
                 break
             stay = active.nonzero().squeeze(1)

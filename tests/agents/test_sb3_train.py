@@ -13,7 +13,7 @@ from agents.experiment import TrainingRun, _manifest
 from agents.sb3.train import PpoConfig, export_actor, make_ppo, train
 from isac_gym.core.errors import ScenarioError
 
-TINY = PpoConfig(hidden=(16,), num_envs=16, rollout=16, batch_size=64, gamma=0.0, gae_lambda=1.0)
+TINY = PpoConfig(hidden=(16,), num_envs=64, rollout=8, batch_size=128, gamma=0.0, gae_lambda=1.0)
 
 
 def _numpy_state():
@@ -29,7 +29,8 @@ def test_export__equals_sb3_deterministic_prediction(static_task, tmp_path, acti
     model = make_ppo(task, config)
     model.learn(512)
     with torch.no_grad():  # push some actions beyond the box, so that clipping is tested too
-        model.policy.action_net.weight.mul_(60)
+        model.policy.action_net.weight.mul_(20)
+        model.policy.action_net.bias[0] = 1.0
     observation = np.random.default_rng(1).normal(size=(300, 31)).astype(np.float32)
     expected, _ = model.predict(observation, deterministic=True)
     what = TrainingRun(task=task, method="ppo", out=tmp_path)
