@@ -275,13 +275,14 @@ def _max_min_newton(network: _Network, max_passes: int) -> tuple[Tensor, ...]:
     x = _start(network, torch.ones_like(network.noise[0]))
     z, level, bound = x.log(), (x / network.load(x)[2][0]).amin(0), _ceiling(network)
     count = torch.zeros_like(level, dtype=torch.int64)
-    lanes, active, results = torch.arange(len(level), device=x.device), count == 0, ()
+    lanes, active = torch.arange(len(level), device=x.device), count == 0
+    results: tuple[Tensor, ...] = (z, bound, count, active)
     tolerance = 16 * torch.finfo(x.dtype).eps
     for step in range(max_passes + 1):
         num_active = int(active.sum()) if step < max_passes else 0
         if 2 * num_active <= len(lanes):
             parts = z, bound, count, ~active
-            pairs = zip(results or parts, parts, strict=True)  # the first time lanes are all lanes
+            pairs = zip(results, parts, strict=True)
             results = tuple(old.index_copy(-1, lanes, new) for old, new in pairs)
             if not num_active:
                 break

@@ -17,6 +17,8 @@ def cases():
                 continue
             is_brief = preset == "paper" or (check in SHAPED and preset not in LARGE)
             marks = [] if is_brief else [pytest.mark.slow]
+            if check == "cuda":
+                marks = [pytest.mark.gpu]
             yield pytest.param(name, preset, check, id=f"{name}-{preset}-{check}", marks=marks)
 
 
