@@ -384,6 +384,18 @@ def test_reward__individual_blames_the_worst_station():
     torch.testing.assert_close(result.local_reward, blamed)
 
 
+def test_reward__individual_outage_is_the_own_and_capped():
+    process = make(STATIC, {"threshold_db": 5.0}, shield=False, local_reward_mode="individual")
+    state, streams = start(process, 20)
+    mute = torch.tensor([[1e-4, 1.0, 1.0]]).double().repeat(20, 1)
+    result = process.advance(state, PowerControlDecision(mute), streams.at_step(1))
+    short_db = (5 - to_db(result.metrics.comm_sinr)).clamp(0, 20)
+    worst = result.metrics.range_sigma_m.argmax(-1)
+    blamed = torch.nn.functional.one_hot(worst, 3) * result.objectives[:, :1]
+    torch.testing.assert_close(result.local_reward, blamed - short_db / 5)
+    assert (short_db[:, 0] == 20).any()
+
+
 def test_reward__no_threshold_no_outage():
     process = make(scenario={"threshold_db": -math.inf})
     state, streams = start(process)
