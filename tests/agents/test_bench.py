@@ -29,7 +29,7 @@ def vec_env(scenario):
 
 def test_rows__are_the_two_of_the_design_with_their_targets():
     targets = {row.name: row.target for row in rows()}
-    assert targets == {"training/ppo-steps": 1.8, "training/time-to-93-percent": 20.0}
+    assert targets == {"training/ppo-steps": 1.8, "training/time-to-share": 20.0}
 
 
 @pytest.mark.parametrize(("other", "is_correct"), [("paper", True), ("low-si", False)])

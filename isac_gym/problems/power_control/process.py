@@ -46,13 +46,17 @@ class _PowerControlProcess(PowerControlView):
         action_mode: ``levels``: entries are powers in dB; ``targets``: entries are relative SINR
             weights, powers are the exact weighted max-min point of the measured network.
         shield: Project the decision to feasibility with the measured gains.
-        reward_mode: ``regret`` (against the exact optimum) or ``sigma`` (minus log10 of the worst
-            range error in metres, no oracle).
+        reward_mode: ``regret`` (against the exact optimum; for a position objective, whose optimum
+            has no closed form, minus log10 of the squared bound in m^2) or ``sigma`` (minus log10
+            of the worst range error in metres).
         power_price: Price of mean power in the reward; 0 as in the paper.
         local_reward_mode: ``shared`` or ``individual`` (loss only at the worst BS, own violation).
     """
 
     objective_names: ClassVar[tuple[str, ...]] = ("sensing", "communication", "power")
+
+    reward_modes: ClassVar[tuple[str, ...]] = ("regret", "sigma")
+    local_reward_modes: ClassVar[tuple[str, ...]] = ("shared", "individual")
 
     action_mode: str = "levels"
     shield: bool = True
@@ -63,8 +67,8 @@ class _PowerControlProcess(PowerControlView):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice("action_mode", self.action_mode, ("levels", "targets"))
-        check_choice("reward_mode", self.reward_mode, ("regret", "sigma"))
-        check_choice("local_reward_mode", self.local_reward_mode, ("shared", "individual"))
+        check_choice("reward_mode", self.reward_mode, self.reward_modes)
+        check_choice("local_reward_mode", self.local_reward_mode, self.local_reward_modes)
         check_positive("power_price", self.power_price, allow_zero=True)
 
     def decode(self, state: PowerControlState, action: Tensor) -> PowerControlDecision:
@@ -119,6 +123,8 @@ class _PowerControlProcess(PowerControlView):
         outage_db, outage = outage_penalty(state, metrics)
         if self.reward_mode == "sigma":
             sensing = -(linear_to_db(metrics.worst_sigma_m) / 10).clamp_max(6)
+        elif self.problem.scenario.objective != "maxmin":
+            sensing = metrics.objective / 10
         else:
             best = max_min_level(*network).level  # exact best worst-case SINR of the slot
             loss_db = (linear_to_db(best) - linear_to_db(metrics.worst_sinr)).clamp(0, _LOSS_CAP_DB)

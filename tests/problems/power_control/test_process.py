@@ -396,6 +396,16 @@ def test_reward__individual_outage_is_the_own_and_capped():
     assert (short_db[:, 0] == 20).any()
 
 
+@pytest.mark.parametrize("objective", ["peb2d", "peb3d"])
+def test_reward__position_objectives_are_rewarded_themselves(objective):
+    process = make(STATIC, {"objective": objective})
+    state, streams = start(process, 6)
+    decision = process.problem.floor(state.instance)
+    result = process.advance(state, decision, streams.at_step(1))
+    bound_m = getattr(result.metrics, f"{objective}_m")
+    torch.testing.assert_close(result.reward, -2 * bound_m.log10())
+
+
 def test_reward__no_threshold_no_outage():
     process = make(scenario={"threshold_db": -math.inf})
     state, streams = start(process)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from isac_gym.core import Streams
+from isac_gym.core import ScenarioError, Streams
 from isac_gym.problems.power_control import FAMILY
 from isac_gym.problems.power_control.tracking import posterior_std
 from tests.oracles import dynamics
@@ -17,6 +17,14 @@ def make(scenario="paper", **settings):
 def step(process, state, streams, number, level=0.5):
     decision = process.decode(state, torch.full(state.power.shape, level))
     return process.advance(state, decision, streams.at_step(number))
+
+
+@pytest.mark.parametrize(
+    "setting", [{"reward_mode": "regret"}, {"local_reward_mode": "individual"}]
+)
+def test_init__refuses_rewards_it_does_not_have(setting):
+    with pytest.raises(ScenarioError, match=next(iter(setting))):
+        make(**setting)
 
 
 def test_initial__filter_starts_at_the_truth_plus_prior_errors():
