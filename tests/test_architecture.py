@@ -24,7 +24,16 @@ MAX_FUNCTION, MAX_MODULE = 60, 400
 CORE, ENVS = "isac_gym.core", "isac_gym.envs"
 BENCH, TERMINAL = "isac_gym.bench", "isac_gym.terminal"
 PHYSICS, PROBLEM = "isac_gym.physics", "isac_gym.problems.*"
-SHARED = ("front", "registry", "policy", "iteration", "interior_point", "figures", "cli")
+SHARED = (
+    "front",
+    "registry",
+    "policy",
+    "iteration",
+    "interior_point",
+    "min_norm",
+    "figures",
+    "cli",
+)
 SHARED_BASELINES = ("baselines.", *(f"baselines.{name}." for name in SHARED))
 JUDGE = (CORE, ENVS, "leaderboard")
 FLOORS: dict[str, tuple[str, ...]] = {
