@@ -43,11 +43,11 @@ def min_norm_point(
         (B, n); both zero in lanes without rows.
     """
     rows = torch.where(is_row[:, :, None], rows, 0)
-    size = rows.square().sum(-1).sqrt()  # (B, m)
-    size = size.clamp_min(torch.finfo(size.dtype).tiny ** 0.25)
-    unit = rows / size[:, :, None]
-    gram = unit @ unit.mT
-    right = size.amin(-1, keepdim=True) / size  # (B, m), 1 in the shortest row
+    gram = rows @ rows.mT
+    size = gram.diagonal(dim1=1, dim2=2).clamp_min(torch.finfo(gram.dtype).tiny ** 0.5).sqrt()
+    gram = gram / size[:, :, None] / size[:, None]
+    shortest = torch.where(is_row, size, size.amax(-1, keepdim=True)).amin(-1, keepdim=True)
+    right = shortest / size  # (B, m)
     steps = 10 + 3 * rows.shape[1] if iterations is None else iterations
     scaled = _pivot(gram, right, is_row, steps)
     weight = scaled / size
