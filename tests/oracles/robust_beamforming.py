@@ -8,6 +8,7 @@ errors live in balls: ||error[l, c, k]|| <= radius[l, c, k]. Nothing is shared w
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import warnings
 from dataclasses import dataclass
@@ -115,8 +116,9 @@ def _solve(constant: ComplexArray, slope: ComplexArray) -> float:
 
 def _tight(problem: cp.Problem, variable: cp.Variable) -> Array:
     """Value of the variable at the tightest tolerance that Clarabel reaches."""
-    for tol in TOLERANCES:
+    for tol, equilibrate in itertools.product(TOLERANCES, (False, True)):
         options = {"tol_gap_abs": tol, "tol_gap_rel": tol, "tol_feas": tol}
+        options["equilibrate_enable"] = equilibrate
         with warnings.catch_warnings(), contextlib.suppress(cp.SolverError):
             warnings.simplefilter("ignore")  # "may be inaccurate": callers bracket the answer
             problem.solve(solver=cp.CLARABEL, ignore_dpp=False, **options)
@@ -179,7 +181,7 @@ def worst_sinr_sdp(user: Link, *, rounds: int = 3) -> float:
     signal, noise, unit = _forms(user)
     if unit == 0.0:
         return 0.0
-    t = float(user.sinr(np.zeros_like(user.h))) / unit
+    t = min(float(user.sinr(np.zeros_like(user.h))) / unit, 1.0 / float(np.abs(noise).max()))
     for _ in range(rounds):
         factor = _solve(signal, -t * noise)
         if factor <= 1e-8:
