@@ -25,6 +25,7 @@ AXES = {
     "M": "receive antennas",
     "T": "targets",
     "L": "time or blocks",
+    "R": "sensing streams",
     "S": "subcarriers",
     "A": "agents",
     "O": "observation",

@@ -17,11 +17,15 @@ Source: Slepian-Bangs formula; the paper's Appendix C is lost. See docs/robust_b
 import torch
 from torch import Tensor
 
-from isac_gym.core.linalg import inverse_trace
+__all__ = [
+    "block_diagonal",
+    "position_information",
+    "resolved_information",
+    "steering",
+    "target_bounds",
+]
 
-__all__ = ["coordinate_bounds", "position_information", "resolved_information", "steering"]
-
-_RIDGE = 1e-13  # of the trace, on the information of a reflection: targets nobody illuminates
+_RIDGE = 1e-13  # on the unit-diagonal information of the reflections: coinciding targets
 
 
 def steering(angle: Tensor, num_antennas: int) -> tuple[Tensor, Tensor]:
@@ -83,10 +87,12 @@ def position_information(
     x_aa = kernel[..., 2, :, 2]
     size = (batch, cells, cells, 2 * targets)
     x_pa = x_pa.reshape(*size, targets)
-    power = torch.diagonal(covariance, dim1=-2, dim2=-1).real.sum((-2, -1))  # (B,)
-    ridge = _RIDGE * covariance.shape[-1] * power + torch.finfo(power.dtype).tiny ** 0.5
+    # Scaled to a unit diagonal, so that the ridge is relative to each target's own illumination.
+    tiny = torch.finfo(angle.dtype).tiny ** 0.5
+    scale = torch.diagonal(x_aa, dim1=-2, dim2=-1).real.clamp_min(tiny).rsqrt()
     eye = torch.eye(targets, dtype=x_aa.dtype, device=x_aa.device)
-    x_aa = x_aa + ridge[:, None, None, None, None] * eye
+    x_aa = x_aa * scale[..., :, None] * scale[..., None, :] + _RIDGE * eye
+    x_pa = x_pa * scale[..., None, :]
     solved, _ = torch.linalg.solve_ex(x_aa, x_pa.mH)
     information = x_pp.reshape(*size, 2 * targets) - x_pa @ solved
     return 2 * information.real.sum((1, 2))
@@ -122,14 +128,34 @@ def resolved_information(
     mixed = (slope.conj() * toward).sum(-1)
     spread = (slope.conj() * (covariance @ slope.mT).mT).real.sum(-1)
     gain = reflection.real.square() + reflection.imag.square()  # (B, l, j, m)
-    power = torch.diagonal(covariance, dim1=-2, dim2=-1).real.sum((-2, -1))
-    ridge = _RIDGE * antennas * power + torch.finfo(power.dtype).tiny ** 0.5
-    lost = (mixed.real.square() + mixed.imag.square()) / (lit + ridge[:, None, None])
+    tiny = torch.finfo(lit.dtype).tiny ** 0.5
+    lost = (mixed.real.square() + mixed.imag.square()) / lit.clamp_min(tiny)
     transmit = 2 * antennas * (spread - lost).clamp_min(0) * gain.sum(-1)
     receive = antennas * (antennas**2 - 1) / 6 * torch.einsum("blj,bljm->bmj", lit, gain)
     return torch.einsum("blj,bljc,bljd->bjcd", transmit + receive, angle_slope, angle_slope)
 
 
-def coordinate_bounds(information: Tensor) -> Tensor:
-    """Trace of the inverse of information matrices (B, n, n), (B,) m^2; ``inf`` where singular."""
-    return inverse_trace(information)
+def block_diagonal(blocks: Tensor) -> Tensor:
+    """Information (B, 2 T, 2 T) of targets that do not disturb each other, blocks (B, T, 2, 2)."""
+    count = blocks.shape[1]
+    eye = torch.eye(count, dtype=blocks.dtype, device=blocks.device)
+    whole = blocks[:, :, :, None] * eye[:, None, :, None]  # (B, j, d, j', d')
+    return whole.reshape(-1, 2 * count, 2 * count)
+
+
+def target_bounds(information: Tensor) -> Tensor:
+    """Bound of each target's squared position error: partial traces of the inverse information.
+
+    Args:
+        information: (B, 2 T, 2 T) symmetric, 1/m^2.
+
+    Returns:
+        (B, T) m^2; ``inf`` in every target of a row whose information is singular.
+    """
+    factor, info = torch.linalg.cholesky_ex(information, check_errors=False)
+    eye = torch.eye(information.shape[-1], dtype=information.dtype, device=information.device)
+    is_bad = (info != 0)[:, None]
+    safe = torch.where(is_bad[..., None], eye, factor)
+    half = torch.linalg.solve_triangular(safe, eye.expand_as(safe), upper=False)
+    bound = half.square().sum(-2).unflatten(-1, (-1, 2)).sum(-1)
+    return torch.where(is_bad, torch.inf, bound)

@@ -185,7 +185,9 @@ def _projection(problem: Problem) -> None:
 def _gradients(problem: Problem) -> None:
     """Autograd of objective and violation agrees with central differences, and is finite."""
     instance = _draw(problem, 4)
-    names = [n for n, t in problem.floor(instance).items() if t.is_floating_point()]
+    names = [
+        n for n, t in problem.floor(instance).items() if t.is_floating_point() or t.is_complex()
+    ]
     inside = problem.project(instance, random_decision(problem, instance, "gradient"))
     outside = random_decision(problem, instance, "gradient/outside")
     for name in names:
@@ -221,7 +223,9 @@ def _compare_gradient(
     tensors = dict(decision.items())
     point = tensors[name]
     scale = point.abs().reshape(len(point), -1).amax(1).clamp_min(1e-300)
-    draw = Streams.from_seed(_SEED, len(point)).normal("direction", *point.shape[1:])
+    streams = Streams.from_seed(_SEED, len(point))
+    kind = streams.complex_normal if point.is_complex() else streams.normal
+    draw = kind("direction", *point.shape[1:])
     lift = (-1,) + (1,) * (point.ndim - 1)
     direction = draw * scale.reshape(lift)
 
@@ -233,7 +237,7 @@ def _compare_gradient(
     left = (value(0.0) - value(-_GRADIENT_STEP)) / _GRADIENT_STEP
     right = (value(_GRADIENT_STEP) - value(0.0)) / _GRADIENT_STEP
     slope = _autograd(problem, instance, decision, name, metric)
-    exact = (slope * direction).reshape(len(point), -1).sum(1)
+    exact = (slope.conj() * direction).real.reshape(len(point), -1).sum(1)
     size = numeric.abs() + value(0.0).abs() * 1e-3 + 1e-12
     is_smooth = (left - right).abs() <= 1e-2 * size  # not at a kink
     error = torch.where(is_smooth, (exact - numeric).abs() / size, 0)
