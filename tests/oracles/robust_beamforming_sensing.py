@@ -310,7 +310,7 @@ def ml_error(
         data = basis @ c_true.ravel() + complex_normal(rng, 50, len(basis))
         position = np.broadcast_to(place.target, (50, *place.target.shape)).copy()
         c = np.broadcast_to(c_true, (50, *c_true.shape)).copy()
-        for _ in range(3):
+        for _ in range(2):
             b, slope = jacobian(place, wave, position, c)
             rest = data - (b @ c.reshape(50, -1, 1))[..., 0]
             adjoint = slope.conj().swapaxes(1, 2)

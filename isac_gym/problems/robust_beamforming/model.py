@@ -211,7 +211,7 @@ class RobustBeamforming(Problem):
             (i.weight * torch.log2(1 + sinr_at(h, decision.beam, covariance))).sum((-2, -1))
             for h in (i.channel, i.true_channel)
         )
-        spread = self._target_bounds(i, covariance)
+        spread = self.position_bounds(i, covariance)
         crlb = spread.sum(-1)
         f1, f2 = rate / i.rate_bound, i.crlb_bound / crlb
         power = _power(decision)
@@ -242,7 +242,7 @@ class RobustBeamforming(Problem):
             fairness=fairness,
         )
 
-    def _target_bounds(self, instance: RobustBeamformingInstance, covariance: Tensor) -> Tensor:
+    def position_bounds(self, instance: RobustBeamformingInstance, covariance: Tensor) -> Tensor:
         """Bound of each target, (B, T) m^2, cut at 1e12 m^2: finite value and gradient if blind."""
         i = instance
         if self.scenario.delay == "resolved":
