@@ -1,6 +1,6 @@
 """Solvers of robust beamforming, by name; loaded one by one on demand."""
 
-__all__ = ["SOLVERS"]
+__all__ = ["FRONT_SOLVERS", "SOLVERS"]
 
 _HERE = "baselines.robust_beamforming"
 
@@ -17,4 +17,16 @@ SOLVERS = {
     "zf-null": f"{_HERE}.closed_form:ZfNull",
     "rzf-split": f"{_HERE}.closed_form:RzfSplit",
     "rzf-null": f"{_HERE}.closed_form:RzfNull",
+}
+
+FRONT_SOLVERS = {
+    "pga": f"{_HERE}.front:PgaFront",
+    "pga-nominal": f"{_HERE}.front:PgaNominalFront",
+    "relaxation": f"{_HERE}.front:FrontRelaxation",
+    "mrt-split": f"{_HERE}.front:MrtSplitFront",
+    "mrt-null": f"{_HERE}.front:MrtNullFront",
+    "zf-split": f"{_HERE}.front:ZfSplitFront",
+    "zf-null": f"{_HERE}.front:ZfNullFront",
+    "rzf-split": f"{_HERE}.front:RzfSplitFront",
+    "rzf-null": f"{_HERE}.front:RzfNullFront",
 }

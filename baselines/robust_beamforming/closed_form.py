@@ -19,10 +19,12 @@ from isac_gym.problems.robust_beamforming.model import (
 )
 
 __all__ = [
+    "SHARES",
     "MrtNull",
     "MrtSplit",
     "RzfNull",
     "RzfSplit",
+    "Split",
     "ZfNull",
     "ZfSplit",
     "beams",
@@ -97,7 +99,7 @@ def split(beam: Tensor, sensing: Tensor, share: Tensor | float) -> RobustBeamfor
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Split(Solver):
+class Split(Solver):
     """Beams and sensing factor of full power, mixed with the best of a few power splits.
 
     Attributes:
@@ -148,8 +150,8 @@ class _Split(Solver):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MrtSplit(_Split):
-    """Matched beams; see :class:`_Split`."""
+class MrtSplit(Split):
+    """Matched beams; see :class:`Split`."""
 
     name: ClassVar[str] = "mrt-split"
     summary: ClassVar[str] = "matched beams, best split with optimal sensing"
@@ -157,8 +159,8 @@ class MrtSplit(_Split):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MrtNull(_Split):
-    """Matched beams, sensing in the users' null space; see :class:`_Split`."""
+class MrtNull(Split):
+    """Matched beams, sensing in the users' null space; see :class:`Split`."""
 
     name: ClassVar[str] = "mrt-null"
     summary: ClassVar[str] = "matched beams, sensing in the users' null space"
@@ -167,8 +169,8 @@ class MrtNull(_Split):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ZfSplit(_Split):
-    """Zero-forcing beams over all users of the network; see :class:`_Split`."""
+class ZfSplit(Split):
+    """Zero-forcing beams over all users of the network; see :class:`Split`."""
 
     name: ClassVar[str] = "zf-split"
     summary: ClassVar[str] = "zero-forcing beams, best split with optimal sensing"
@@ -176,8 +178,8 @@ class ZfSplit(_Split):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ZfNull(_Split):
-    """Zero-forcing beams, sensing in the users' null space; see :class:`_Split`."""
+class ZfNull(Split):
+    """Zero-forcing beams, sensing in the users' null space; see :class:`Split`."""
 
     name: ClassVar[str] = "zf-null"
     summary: ClassVar[str] = "zero-forcing beams, sensing in the users' null space"
@@ -186,8 +188,8 @@ class ZfNull(_Split):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RzfSplit(_Split):
-    """Regularised zero-forcing, loaded for noise and CSI errors; see :class:`_Split`."""
+class RzfSplit(Split):
+    """Regularised zero-forcing, loaded for noise and CSI errors; see :class:`Split`."""
 
     name: ClassVar[str] = "rzf-split"
     summary: ClassVar[str] = "regularised zero-forcing, best split with optimal sensing"
@@ -195,8 +197,8 @@ class RzfSplit(_Split):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RzfNull(_Split):
-    """Regularised zero-forcing, sensing in the users' null space; see :class:`_Split`."""
+class RzfNull(Split):
+    """Regularised zero-forcing, sensing in the users' null space; see :class:`Split`."""
 
     name: ClassVar[str] = "rzf-null"
     summary: ClassVar[str] = "regularised zero-forcing, sensing in the users' null space"

@@ -57,7 +57,8 @@ def utilities(
     """
     i, covariance = instance, problem.covariance(decision)
     sinr = robust_sinr(i.channel, i.radius, decision.beam, covariance, steps=steps).sinr
-    rate = (i.weight * torch.log2(1 + sinr)).sum((-2, -1)) / i.rate_bound
+    tiny = torch.finfo(sinr.dtype).tiny
+    rate = (i.weight * torch.log2(1 + sinr)).sum((-2, -1)) / i.rate_bound.clamp_min(tiny)
     crlb = problem.position_bounds(i, covariance).sum(-1)
     return Utilities(rate, i.crlb_bound / crlb)
 

@@ -74,7 +74,7 @@ class Pga(Solver):
 
     scalarisation: str = "chebyshev"
     iterations: int = 150
-    rate: float = 0.03
+    rate: float = 0.1
     smoothing: float = 0.01
     robustness: float = 1.0
     tolerance: float = 1e-4

@@ -27,7 +27,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["NEWTON_STEPS", "WorstCase", "robust_sinr", "sinr_at", "worst_case"]
+__all__ = [
+    "NEWTON_STEPS",
+    "WorstCase",
+    "robust_sinr",
+    "sinr_at",
+    "weakest_power",
+    "worst_case",
+]
 
 NEWTON_STEPS = {torch.float64: 16, torch.float32: 10}  # of both roots; see tests/physics
 
@@ -113,6 +120,41 @@ def worst_case(
     error = torch.where(others[..., None], error, own_error[:, None])
     poison = torch.where(finite, 0.0, torch.nan).to(sinr.dtype)[:, None, None]
     return WorstCase(sinr + poison, lower + poison, error)
+
+
+def weakest_power(channel: Tensor, radius: Tensor, covariance: Tensor) -> Tensor:
+    """Smallest received power min (h + e)^H R (h + e) over ||e|| <= radius, differentiable in R.
+
+    With q, g as for the strongest interference: e_i = -q_i g_i / (q_i + y), and y >= 0 solves
+    ||e|| = radius; 0 where the ball reaches the null space of R. Concave in R.
+
+    Args:
+        channel: (B, I, K, N) complex.
+        radius: (B, I, K).
+        covariance: (B, I, N, N) Hermitian PSD.
+
+    Returns:
+        (B, I, K).
+    """
+    info = torch.finfo(radius.dtype)
+    with torch.no_grad():
+        value, vector = torch.linalg.eigh(covariance)
+        top = value[..., -1:].clamp_min(info.tiny)
+        q = (value / top).clamp_min(0)[:, :, None]
+        g = channel @ vector.conj()
+        r = radius[..., None].clamp_min(info.tiny**0.25)
+        pull = q * _square(g).sqrt()
+        y = (pull / r - q).amax(-1, keepdim=True).clamp_min(info.eps)
+        for _ in range(NEWTON_STEPS[radius.dtype]):
+            part = (pull / (q + y)).square()
+            norm2 = part.sum(-1, keepdim=True)
+            slope = (part / (q + y)).sum(-1, keepdim=True)
+            step = norm2 * (norm2.sqrt() / r - 1) / slope.clamp_min(info.tiny)
+            y = y + torch.where(norm2 > r.square(), step, 0)
+        e = -q * g / (q + y)
+        length = _square(e).sum(-1, keepdim=True).sqrt().clamp_min(info.tiny)
+        x = channel + (e * (radius[..., None] / length).clamp_max(1)) @ vector.mT
+    return (x.conj() * (x @ covariance.mT)).real.sum(-1).clamp_min(0)
 
 
 def _strongest(

@@ -14,6 +14,7 @@ from isac_gym.physics.multistatic import target_bounds
 
 __all__ = ["crlb_lower_bound", "rate_upper_bound", "unit_power"]
 
+_LEAST_RATE = 1e-9  # bit/s/Hz; a positive normaliser where no rate is certain
 Information = Callable[[Tensor], Tensor]  # covariances (B, I, N, N) -> information (B, n, n)
 
 
@@ -30,7 +31,7 @@ def rate_upper_bound(channel: Tensor, radius: Tensor, weight: Tensor, power: Ten
         power: Power budgets, (B, I), W.
 
     Returns:
-        (B,) bit/s/Hz.
+        (B,) bit/s/Hz, at least 1e-9: balls that hold the zero channel leave a utility of 0.
     """
     own = torch.diagonal(channel, dim1=1, dim2=2)  # (B, K, N, I)
     norm = (own.real.square() + own.imag.square()).sum(2).sqrt().mT  # (B, I, K)
@@ -43,8 +44,12 @@ def rate_upper_bound(channel: Tensor, radius: Tensor, weight: Tensor, power: Ten
         -1
     )  # if the first 1, 2, ... serve
     level = torch.where(level * weights > needs, level, torch.inf).amin(-1, keepdim=True)
+    level = torch.where(
+        level.isinf(), 0, level
+    )  # no user of the station can be guaranteed anything
     share = (level * weight - need).clamp_min(0)
-    return (weight * torch.log1p(share * gain)).sum((-2, -1)) / math.log(2)
+    rate = (weight * torch.log1p(share * gain)).sum((-2, -1)) / math.log(2)
+    return rate.clamp_min(_LEAST_RATE)
 
 
 def crlb_lower_bound(

@@ -60,7 +60,7 @@ __all__ = [
 ]
 
 _ANCHOR_STEPS = 150  # within 1e-6 of the least CRLB at the paper's geometry
-_COINCIDENT_M = 0.1  # closer targets make the unresolved information meaningless
+_COINCIDENT_M = 0.3  # closer targets make the unresolved information ill-conditioned
 _NEAREST_M = 1.0  # of a target to a base station
 _BLIND_M2 = 1e12  # a bound this large counts as none: CRLB inf, f2 = 0
 
@@ -213,9 +213,9 @@ class RobustBeamforming(Problem):
         )
         spread = self.position_bounds(i, covariance)
         crlb = spread.sum(-1)
-        f1, f2 = rate / i.rate_bound, i.crlb_bound / crlb
-        power = _power(decision)
         tiny = torch.finfo(rate.dtype).tiny
+        f1, f2 = rate / i.rate_bound.clamp_min(tiny), i.crlb_bound / crlb
+        power = _power(decision)
         total = rates.sum((-2, -1)).square()
         fairness = total / (
             rates.square().sum((-2, -1)) * (rates.shape[1] * rates.shape[2])
@@ -261,15 +261,16 @@ class RobustBeamforming(Problem):
         if not isinstance(instance, RobustBeamformingInstance) or instance.batch_size == 0:
             return
         i = instance
-        for name in ("weight", "max_power_w", "rate_bound", "crlb_bound"):
+        for name in ("weight", "max_power_w", "crlb_bound"):
             _demand(getattr(i, name) > 0, name, "> 0", getattr(i, name))
-        _demand(i.radius >= 0, "radius", ">= 0", i.radius)
+        for name in ("radius", "rate_bound"):
+            _demand(getattr(i, name) >= 0, name, ">= 0", getattr(i, name))
         _demand((i.preference >= 0) & (i.preference <= 1), "preference", "in [0, 1]", i.preference)
         self._validate_targets(i)
         rate = rate_upper_bound(i.channel, i.radius, i.weight, i.max_power_w)
         slack = 1e-3 if i.dtype == torch.float32 else 1e-9
         _demand(
-            (rate / i.rate_bound - 1).abs() <= slack,
+            (rate - i.rate_bound).abs() <= slack * rate,
             "rate_bound",
             "the bound of these channels; call RobustBeamforming.anchored",
             i.rate_bound,
