@@ -115,7 +115,7 @@ class Boblrbf(Solver):
         cut_every: k_pre, iterations between updates of the planes, >= 1.
         cut_tolerance: epsilon of (17).
         inner_steps: K_GD of (16), >= 1.
-        inner_rate: Step of (16), > 0. Larger steps make the planes bind, and the search stall.
+        inner_rate: Step of (16), > 0. With longer ones planes bind more and fronts get worse.
         inner_penalty: Of the augmented Lagrangian, > 0.
         sufficient: Constant of (24) in (0, 1).
         backtracks: Largest number of halvings, >= 1.
