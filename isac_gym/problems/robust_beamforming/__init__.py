@@ -1,6 +1,6 @@
 """Robust beamforming against CSI errors with a multi-target localisation bound (BOBLRBF)."""
 
-from isac_gym.core.family import Family
+from isac_gym.core.family import EnvironmentEntry, Family
 
 __all__ = ["FAMILY", "FRONT_FAMILY"]
 
@@ -20,7 +20,20 @@ FAMILY = Family(
     title="Robust beamforming: worst-case sum rate against the localisation bound of targets",
     paper=_PAPER,
     problem=f"{_HERE}.model:RobustBeamforming",
-    environments=(),
+    environments=(
+        EnvironmentEntry(
+            id="isac/RobustBeamformingStatic-v0",
+            process=f"{_HERE}.process:StaticRobustBeamforming",
+            doc="one decision per instance, any preference: one-shot learned optimisers",
+            parallel_id="isac/RobustBeamformingStatic-v0",
+        ),
+        EnvironmentEntry(
+            id="isac/RobustBeamforming-v0",
+            process=f"{_HERE}.dynamic:DynamicRobustBeamforming",
+            doc="ageing channel estimates and pilots, moving targets that are tracked",
+            parallel_id="isac/RobustBeamforming-v0",
+        ),
+    ),
     formulas=(
         *_FORMULAS,
         "objective     -max(p (1 - f1), (1 - p) (1 - f2)), preference p in [0, 1]",

@@ -202,7 +202,7 @@ def _null_of(known: Directions, sensing: Tensor) -> Tensor:
 
 
 def _inverse_residual(y: Tensor) -> Tensor:
-    """x in [-1, 1] with 0.3 x + 0.7 x^5 = y, |y| <= 1; Newton on a convex function from 1."""
+    """Solve 0.3 x + 0.7 x^5 = y, |y| <= 1, for x in [-1, 1]; Newton on a convex function from 1."""
     size = y.abs().clamp_max(1)
     x = torch.ones_like(size)
     for _ in range(_NEWTON):

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,12 +12,10 @@ from isac_gym.core.process import ObservationBlock, Process
 from isac_gym.core.records import TensorRecord, record_field, tensor_field
 from isac_gym.core.scene import Bars, Ellipse, Points, Scene
 from isac_gym.problems.robust_beamforming.geometry import length, norm
-from isac_gym.problems.robust_beamforming.model import (
-    RobustBeamforming,
-    RobustBeamformingInstance,
-)
+from isac_gym.problems.robust_beamforming.model import RobustBeamforming
+from isac_gym.problems.robust_beamforming.records import RobustBeamformingInstance
 
-__all__ = ["RobustBeamformingState", "RobustBeamformingView"]
+__all__ = ["Part", "RobustBeamformingState", "RobustBeamformingView"]
 
 _CLIP = 5.0
 
@@ -61,6 +60,15 @@ class RobustBeamformingState(TensorRecord):
     slot: Tensor = tensor_field("B", "int", doc="slots done in this episode")
 
 
+class Part(NamedTuple):
+    """A run of observation entries: name, size, meaning, and values by state."""
+
+    name: str
+    size: int
+    doc: str
+    value: Callable[[RobustBeamformingState], Tensor]
+
+
 @dataclass(frozen=True, kw_only=True)
 class RobustBeamformingView(Process):
     """The observing half of both processes.
@@ -103,12 +111,8 @@ class RobustBeamformingView(Process):
             ObservationBlock("radius", links, "ball radius over the norm (I I K)"),
             ObservationBlock("sine", looks, "sine of the angle to each estimated target (I T)"),
             ObservationBlock("range", looks, "its distance / 100 m (I T)"),
-            ObservationBlock("preference", 1, "p: 1 wants rate, 0 wants localisation"),
-            *(
-                ObservationBlock(name, size, doc)
-                for name, size, doc, _ in self._moving_blocks(self._cells)
-            ),
-            *self._price_blocks(),
+            *(ObservationBlock(p.name, p.size * s.num_bs, p.doc) for p in self._station_parts()),
+            *(ObservationBlock(p.name, p.size, p.doc) for p in self._shared_parts()),
         )
 
     @property
@@ -124,22 +128,31 @@ class RobustBeamformingView(Process):
             ObservationBlock("radius", links, "ball radius over the norm (I K)"),
             ObservationBlock("sine", s.num_targets, "sine of the own angle to each target"),
             ObservationBlock("range", s.num_targets, "own distance to each target / 100 m"),
-            ObservationBlock("preference", 1, "p: 1 wants rate, 0 wants localisation"),
-            *(ObservationBlock(name, size, doc) for name, size, doc, _ in self._moving_blocks(1)),
-            *self._price_blocks(),
+            *(ObservationBlock(p.name, p.size, f"own {p.doc}") for p in self._station_parts()),
+            *(ObservationBlock(p.name, p.size, p.doc) for p in self._shared_parts()),
             ObservationBlock("identity", self._cells, "one-hot agent number"),
         )
 
-    def _moving_blocks(
-        self, cells: int
-    ) -> tuple[tuple[str, int, str, Callable[[RobustBeamformingState], Tensor]], ...]:
-        """Name, size, meaning and values (B, cells or shared) of what only changes in time."""
+    def _station_parts(self) -> tuple[Part, ...]:
+        """What every station has for itself; values (B, I)."""
         return ()
 
-    def _price_blocks(self) -> tuple[ObservationBlock, ...]:
-        size = self._cells * self.problem.scenario.num_users
-        doc = "- d rate / d interference of the last slot (I K)"
-        return (ObservationBlock("price", size, doc),) if self.prices else ()
+    def _shared_parts(self) -> tuple[Part, ...]:
+        """What all stations see alike; values (B, size). The preference is always among them."""
+        users = self._cells * self.problem.scenario.num_users
+        preference = Part(
+            "preference",
+            1,
+            "p: 1 wants rate, 0 wants localisation",
+            lambda state: state.measured.preference[:, None],
+        )
+        price = Part(
+            "price",
+            users,
+            "- d rate / d interference of the last slot (I K)",
+            lambda state: state.price.flatten(1),
+        )
+        return (preference, price) if self.prices else (preference,)
 
     def measured(self, state: RobustBeamformingState) -> RobustBeamformingInstance:
         """What the agents know: estimates with balls, estimated targets."""
@@ -152,29 +165,20 @@ class RobustBeamformingView(Process):
     def observe(self, state: RobustBeamformingState) -> Tensor:
         """Joint observation, (B, O) float32; see ``observation_blocks``."""
         known = [part.flatten(1) for part in self._known(state)]
-        moving = [value(state) for *_, value in self._moving_blocks(self._cells)]
-        price = [state.price.flatten(1)] if self.prices else []
-        parts = [*known, state.measured.preference[:, None], *moving, *price]
-        return torch.cat(parts, 1).clamp(-_CLIP, _CLIP).to(torch.float32)
+        parts = [part.value(state) for part in (*self._station_parts(), *self._shared_parts())]
+        return torch.cat([*known, *parts], 1).clamp(-_CLIP, _CLIP).to(torch.float32)
 
     def observe_local(self, state: RobustBeamformingState) -> Tensor:
         """Local observations, (B, I, O) float32; see ``local_observation_blocks``."""
         cells = self._cells
         known = [part.flatten(2) for part in self._known(state)]
-
-        def shared(part: Tensor) -> Tensor:
-            return part[:, None].expand(-1, cells, -1)
-
-        moving = [
-            value(state)[..., None] if size == 1 and doc.startswith("own") else shared(value(state))
-            for _, size, doc, value in self._moving_blocks(1)
-        ]
-        price = [shared(state.price.flatten(1))] if self.prices else []
-        preference = state.measured.preference
-        identity = torch.eye(cells, dtype=preference.dtype, device=preference.device)
-        identity = identity.expand(preference.shape[0], -1, -1)
-        parts = [*known, shared(preference[:, None]), *moving, *price, identity]
-        return torch.cat(parts, -1).clamp(-_CLIP, _CLIP).to(torch.float32)
+        own = [part.value(state)[..., None] for part in self._station_parts()]
+        shared = [part.value(state)[:, None] for part in self._shared_parts()]
+        shared = [part.expand(-1, cells, -1) for part in shared]
+        identity = torch.eye(cells, dtype=state.rate.dtype, device=state.rate.device)
+        identity = identity.expand(state.batch_size, -1, -1)
+        local = torch.cat([*known, *own, *shared, identity], -1)
+        return local.clamp(-_CLIP, _CLIP).to(torch.float32)
 
     def _known(self, state: RobustBeamformingState) -> tuple[Tensor, ...]:
         """Channel, strength, radius, sine, range with the station axis second."""
