@@ -1,5 +1,8 @@
-"""Commands ``isac solve`` and ``isac figures``."""
+"""Commands ``isac solve``, ``isac fit`` and ``isac figures``."""
 
+import math
+import shlex
+import sys
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -28,6 +31,7 @@ _ROUNDING = 1e-12  # losses below this are shown as 0
 def register(app: typer.Typer) -> None:
     """Add the commands of this package to ``isac``."""
     app.command("solve")(_solve)
+    app.command("fit")(_fit)
     app.command("figures")(_figures)
 
 
@@ -90,6 +94,68 @@ def _solve(
         print_json(report)
         return
     _print_rows(rows, setup.objective_unit, reference)
+
+
+def _fit(
+    problem: Annotated[str, typer.Argument(metavar="PROBLEM", help="Problem name; see isac list.")],
+    solver: Annotated[str, typer.Argument(metavar="SOLVER", help="A solver with weights.")],
+    steps: Annotated[int, typer.Option(help="Gradient steps.")] = 10_000,
+    batch: Annotated[int, typer.Option(help="Instances per step.")] = 256,
+    seed: Annotated[int, typer.Option(help="Seed of weights and instances.")] = 0,
+    learning_rate: Annotated[float, typer.Option(help="Peak rate of Adam.")] = 1e-3,
+    max_seconds: Annotated[float, typer.Option(help="Stop training after this long.")] = math.inf,
+    device: Annotated[str, typer.Option(help="Torch device: cpu, cuda.")] = "cpu",
+    preset: Annotated[str, typer.Option(help="Preset of the scenario.")] = "paper",
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Scenario field.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Weights without suffix; default: <solver>-seed<seed>.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Train a learned solver and save its weights as plain data, with a manifest.
+
+    Use them with the solver's field: --solver 'boblrbf-dnn:weights=PATH'.
+
+    \b
+    Examples:
+      isac fit robust-beamforming boblrbf-dnn-gradient --steps 2000 --batch 64
+      isac fit robust-beamforming boblrbf-dnn --device cuda --seed 1 --out weights/literal-1
+    """  # noqa: D301 - the help renderer wants the \b character
+    from baselines.learned import FitPlan, LearnedSolver, save_weights
+    from baselines.registry import make_solver
+
+    setup = family(problem).make_problem({"preset": preset, **assignments("--set", changes)})
+    chosen = make_solver(setup.name, solver)
+    if not isinstance(chosen, LearnedSolver):
+        raise ScenarioError(f"solver {solver!r} of {setup.name} has no weights to train.")
+    plan = FitPlan(
+        steps=steps,
+        batch=batch,
+        seed=seed,
+        device=str(_device(device)),
+        learning_rate=learning_rate,
+        max_seconds=max_seconds,
+    )
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        line = bar.add_task("training", total=steps)
+
+        def show(done: int, value: float) -> None:
+            bar.update(line, completed=done, description=f"training, {value:.4f}")
+
+        fitted = chosen.fit(setup, plan, progress=show)
+    path = out or Path(f"{solver}-seed{seed}")
+    command = shlex.join(["isac", *sys.argv[1:]])
+    manifest = save_weights(path, fitted, solver=solver, problem=setup, plan=plan, command=command)
+    if as_json:
+        print_json(manifest)
+        return
+    grid = plain_table("held-out result", "value")
+    for name, value in fitted.results.items():
+        grid.add_row(name, f"{value:.6g}")
+    Console().print(grid)
+    Console().print(f"{fitted.steps} steps in {duration(fitted.seconds)}; saved to {path}.*")
 
 
 def _figures(

@@ -31,6 +31,7 @@ SHARED = (
     "iteration",
     "interior_point",
     "min_norm",
+    "learned",
     "figures",
     "cli",
 )
