@@ -152,10 +152,10 @@ def target_bounds(information: Tensor) -> Tensor:
     Returns:
         (B, T) m^2; ``inf`` in every target of a row whose information is singular.
     """
-    factor, info = torch.linalg.cholesky_ex(information, check_errors=False)
+    is_bad = (torch.linalg.cholesky_ex(information.detach()).info != 0)[:, None]
     eye = torch.eye(information.shape[-1], dtype=information.dtype, device=information.device)
-    is_bad = (info != 0)[:, None]
-    safe = torch.where(is_bad[..., None], eye, factor)
-    half = torch.linalg.solve_triangular(safe, eye.expand_as(safe), upper=False)
+    # Replaced before the factorisation, whose gradient would be NaN at a singular matrix.
+    factor, _ = torch.linalg.cholesky_ex(torch.where(is_bad[..., None], eye, information))
+    half = torch.linalg.solve_triangular(factor, eye.expand_as(factor), upper=False)
     bound = half.square().sum(-2).unflatten(-1, (-1, 2)).sum(-1)
     return torch.where(is_bad, torch.inf, bound)
