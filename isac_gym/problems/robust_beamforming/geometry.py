@@ -43,7 +43,8 @@ def channel_amplitude(scenario: RobustBeamformingScenario, bs: Tensor, user: Ten
     """Root of path gain over user noise, (B, I, I, K), of positions (B, I, 2), (B, I, K, 2)."""
     s = scenario
     distance = length(user[:, None] - bs[:, :, None, None])
-    return (s.path_gain / s.user_noise_w * distance.pow(-s.path_exponent)).sqrt()
+    decay = (-s.path_exponent * distance.log()).exp()  # pow rounds by the batch size
+    return (s.path_gain / s.user_noise_w * decay).sqrt()
 
 
 def echoes(

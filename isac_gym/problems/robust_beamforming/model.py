@@ -93,9 +93,9 @@ class RobustBeamforming(Problem):
         fading = streams.complex_normal("fading", count, count, users, s.num_antennas)
         channel = channel_amplitude(s, bs, user)[..., None] * fading
         radius = s.csi_error * norm(channel)
-        direction = streams.complex_normal("error", count, count, users, s.num_antennas)
-        size = streams.uniform("error/size", count, count, users).pow(0.5 / s.num_antennas)
-        error = direction * (radius * size / norm(direction))[..., None]  # uniform in the ball
+        # Uniform in the ball: a point on the sphere of one complex dimension more, cut short.
+        sphere = streams.complex_normal("error", count, count, users, s.num_antennas + 1)
+        error = sphere[..., :-1] * (radius / norm(sphere))[..., None]
         shift = 2 * streams.uniform("preference", 1)[:, 0] - 1
         target = place_targets(s, streams)
         phase = 2 * math.pi * streams.uniform("phase", count, s.num_targets, count)
