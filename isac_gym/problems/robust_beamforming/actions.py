@@ -116,7 +116,7 @@ class ActionMap:
         split = self.users + len(self.shapes)
         factor = self._shaped(known, action[..., :split])
         if self.mode == "structured":
-            return factor
+            return within(factor)
         raw = action[..., split:]
         return within(factor + self._complex(_GAIN * raw + (1 - _GAIN) * raw.pow(5)))
 
@@ -212,9 +212,13 @@ def _inverse_residual(y: Tensor) -> Tensor:
 
 
 def within(factor: Tensor) -> Tensor:
-    """Factors (B, I, rows, N) scaled back into the unit ball of each base station."""
+    """Factors (B, I, rows, N) scaled back into the unit ball of each base station.
+
+    The ball ends 32 rounding errors early, so that no rounding makes a violation of full power.
+    """
     norm = _square(factor).sum((-2, -1), keepdim=True).sqrt()
-    return factor / norm.clamp_min(1)
+    full = 1 - 32 * torch.finfo(norm.dtype).eps
+    return factor * (full / norm.clamp_min(full))
 
 
 def _loaded(gram: Tensor, loading: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ slot's CRLB: a yardstick, not a certified bound of what a sequence of slots can 
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -23,14 +24,17 @@ from isac_gym.core.random import Streams
 from isac_gym.core.scene import Ellipse, Points
 from isac_gym.problems.robust_beamforming import csi, targets
 from isac_gym.problems.robust_beamforming.actions import PilotedDecision
-from isac_gym.problems.robust_beamforming.anchors import rate_upper_bound, unit_power
+from isac_gym.problems.robust_beamforming.anchors import (
+    crlb_lower_bound,
+    rate_upper_bound,
+    unit_power,
+)
 from isac_gym.problems.robust_beamforming.geometry import channel_amplitude, echoes, norm
 from isac_gym.problems.robust_beamforming.process import (
-    START_STEPS,
     RobustBeamformingProcess,
     demand_choice,
     demand_number,
-    refined,
+    first_factor,
 )
 from isac_gym.problems.robust_beamforming.records import (
     RobustBeamformingDecision,
@@ -42,6 +46,7 @@ from isac_gym.problems.robust_beamforming.view import Part, RobustBeamformingSta
 __all__ = ["DynamicRobustBeamforming"]
 
 _LEAST_BUDGET = 1e-3  # of the full power, with an empty bucket
+_MIX = 0.1  # of the fresh beams, in amplitude
 _GAP_M = 0.2  # between estimated targets where echoes are not resolved
 
 
@@ -145,7 +150,12 @@ class DynamicRobustBeamforming(RobustBeamformingProcess):
             rate_reference=self._rate_reference(instance),
             energy=max(self.bucket_slots, 1.0) * instance.max_power_w,
         )
-        return self._bounded(start, steps=START_STEPS)
+        seen_bound, plan = self._optimum(measured)
+        return start.replace(
+            measured=measured.replace(crlb_bound=seen_bound),
+            factor=self._optimum(instance)[1],
+            plan=plan,
+        )
 
     def advance(
         self,
@@ -239,7 +249,7 @@ class DynamicRobustBeamforming(RobustBeamformingProcess):
             rate_reference=self._rate_reference(moved),
             energy=energy,
         )
-        return self._bounded(after, steps=self.refinements)
+        return self._bounded(after)
 
     def _recharged(self, state: RobustBeamformingState, power_w: Tensor) -> tuple[Tensor, Tensor]:
         """Energy stored and power budgets of the next slot, (B, I) each."""
@@ -267,17 +277,26 @@ class DynamicRobustBeamforming(RobustBeamformingProcess):
             position = targets.keep_apart(position, _GAP_M)
         return self._at(instance.replace(true_channel=instance.channel), position)
 
-    def _bounded(self, state: RobustBeamformingState, *, steps: int) -> RobustBeamformingState:
-        """The state with refined sensing factors and certified CRLB bounds, true and estimated."""
+    def _bounded(self, state: RobustBeamformingState) -> RobustBeamformingState:
+        """The state with refined sensing factors and certified CRLB bounds, true and estimated.
+
+        A little of the fresh beams is mixed in first: factors that had become blind for a direction
+        could not follow the targets, and the bound would be loose there.
+        """
         both = RobustBeamformingInstance.cat([state.instance, state.measured])
-        factors = torch.cat([state.factor, state.plan])
-        better, bound = refined(self.problem, both, factors, steps=steps)
-        batch = state.batch_size
+        old = torch.cat([state.factor, state.plan]) + _MIX * first_factor(both)
+        bound, factor = crlb_lower_bound(
+            partial(self.problem.information, both),
+            old.flatten(3),
+            both.max_power_w,
+            steps=self.refinements,
+        )
+        factor, batch = factor.reshape(old.shape), state.batch_size
         return state.replace(
             instance=state.instance.replace(crlb_bound=bound[:batch]),
             measured=state.measured.replace(crlb_bound=bound[batch:]),
-            factor=better[:batch],
-            plan=better[batch:],
+            factor=factor[:batch],
+            plan=factor[batch:],
         )
 
     def _rate_reference(self, instance: RobustBeamformingInstance) -> Tensor:

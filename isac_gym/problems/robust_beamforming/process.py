@@ -2,8 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -13,7 +12,6 @@ from isac_gym.core.process import Transition
 from isac_gym.core.random import Streams
 from isac_gym.physics.multistatic import steering
 from isac_gym.physics.worst_case import worst_case
-from isac_gym.problems.robust_beamforming import targets
 from isac_gym.problems.robust_beamforming.actions import (
     ACTION_MODES,
     ActionMap,
@@ -33,16 +31,15 @@ from isac_gym.problems.robust_beamforming.view import (
 )
 
 __all__ = [
-    "START_STEPS",
     "RobustBeamformingProcess",
     "StaticRobustBeamforming",
     "demand_choice",
     "demand_number",
-    "refined",
+    "first_factor",
     "smooth_chebyshev",
 ]
 
-START_STEPS = 30  # of the sensing factors at the first slot
+_START_STEPS = 30  # of the sensing factors at the first slot
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,6 +154,11 @@ class RobustBeamformingProcess(RobustBeamformingView):
         slope = worst.sinr.square() / ((1 + worst.sinr) * signal.clamp_min(tiny))
         return i.weight * torch.where(signal > tiny, slope, 0) / math.log(2)
 
+    def _optimum(self, instance: RobustBeamformingInstance) -> tuple[Tensor, Tensor]:
+        """Certified CRLB bound (B,) m^2 and sensing factors (B, I, N, 2, T) near it."""
+        bound, factor = self.problem.sensing_optimum(instance, steps=_START_STEPS)
+        return bound, factor.unflatten(3, (2, -1))
+
     def _blank(
         self, instance: RobustBeamformingInstance, measured: RobustBeamformingInstance
     ) -> RobustBeamformingState:
@@ -165,7 +167,6 @@ class RobustBeamformingProcess(RobustBeamformingView):
         batch, _, count = i.angle.shape
         zero = torch.zeros_like(i.weight)
         joint = torch.zeros_like(i.angle)[:, 0, :, None, None, None].expand(-1, -1, 4, count, 4)
-        start = [_first_factor(each) for each in (instance, measured)]
         track = torch.cat([measured.target, torch.zeros_like(i.target)], -1)
         return RobustBeamformingState(
             instance=instance,
@@ -175,8 +176,8 @@ class RobustBeamformingProcess(RobustBeamformingView):
             track=track,
             covariance=joint.clone(),
             yardstick=joint.clone(),
-            factor=start[0],
-            plan=start[1],
+            factor=first_factor(instance),
+            plan=first_factor(measured),
             rate_reference=i.rate_bound,
             energy=i.max_power_w,
             price=zero,
@@ -224,7 +225,7 @@ class StaticRobustBeamforming(RobustBeamformingProcess):
         """Instances of ``Problem.sample``."""
         instance = self.problem.sample(streams)
         state = self._blank(instance, instance.replace(true_channel=instance.channel))
-        plan, _ = refined(self.problem, instance, state.plan, steps=START_STEPS)
+        _, plan = self._optimum(instance)
         return state.replace(factor=plan, plan=plan)
 
     def advance(
@@ -240,16 +241,7 @@ class StaticRobustBeamforming(RobustBeamformingProcess):
         return self._transition(state, after, decision, metrics, utilities)
 
 
-def refined(problem: Any, instance: Any, factor: Tensor, *, steps: int) -> tuple[Tensor, Tensor]:
-    """Sensing factors (B, I, N, 2, T) after some steps, and the certified bound there, (B,) m^2."""
-    information = partial(problem.information, instance)
-    better, bound = targets.refine_sensing(
-        information, factor.flatten(3), instance.max_power_w, steps=steps
-    )
-    return better.reshape(factor.shape), bound
-
-
-def _first_factor(instance: RobustBeamformingInstance) -> Tensor:
+def first_factor(instance: RobustBeamformingInstance) -> Tensor:
     """Beams and slopes towards every target, (B, I, N, 2, T), of full power."""
     a, slope = steering(instance.angle, instance.channel.shape[-1])
     start = torch.stack([a, slope / norm(slope)[..., None]], 2).permute(0, 1, 4, 2, 3)

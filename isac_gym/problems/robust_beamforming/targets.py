@@ -12,13 +12,8 @@ covariance E^-1, so that its error covariance is J^-1 exactly and its errors are
 Source: Tichavsky, Muravchik, Nehorai 1998 (posterior bound); Bar-Shalom 2001, section 6.3.2.
 """
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
-
-from isac_gym.physics.multistatic import target_bounds
-from isac_gym.problems.robust_beamforming.anchors import unit_power
 
 __all__ = [
     "bound_of",
@@ -29,7 +24,6 @@ __all__ = [
     "predict",
     "predict_covariance",
     "prior_covariance",
-    "refine_sensing",
 ]
 
 _APART_M = 1.0  # targets do not come closer to each other
@@ -133,40 +127,6 @@ def keep_apart(position: Tensor, gap_m: float) -> Tensor:
         way = torch.where(safe > 1e-9, difference / safe.clamp_min(1e-9), aside)
         position = position + (push * way).sum(2) / 2 * 1.001
     return position
-
-
-def refine_sensing(
-    information: Callable[[Tensor], Tensor], factor: Tensor, power: Tensor, *, steps: int
-) -> tuple[Tensor, Tensor]:
-    """Steps C <- C + P-normalised(-G C) towards the least CRLB, and the certified bound there.
-
-    As ``anchors.crlb_lower_bound`` without its acceptance test: every step is smooth, so that a row
-    is the same in every batch; the bound holds at any factor.
-
-    Args:
-        information: Maps covariances (B, I, N, N) to Fisher information (B, n, n).
-        factor: Sensing factors, (B, I, N, columns) complex.
-        power: Budgets, (B, I), W.
-        steps: Iterations >= 0.
-
-    Returns:
-        Factors of full power, and the lower bound (B,) m^2.
-    """
-    factor = unit_power(factor, power)
-    value, slope = _slope(information, factor)
-    for _ in range(steps):
-        factor = unit_power(factor + unit_power(-slope @ factor, power), power)
-        value, slope = _slope(information, factor)
-    price = torch.linalg.eigvalsh(-slope)[..., -1].clamp_min(0)
-    return factor, value.square() / (power * price).sum(-1)
-
-
-def _slope(information: Callable[[Tensor], Tensor], factor: Tensor) -> tuple[Tensor, Tensor]:
-    with torch.enable_grad():
-        covariance = (factor @ factor.mH).detach().requires_grad_()
-        value = target_bounds(information(covariance)).sum(-1)
-        (slope,) = torch.autograd.grad(value.sum(), covariance)
-    return value.detach(), (slope + slope.mH) / 2
 
 
 def _gaps(position: Tensor) -> Tensor:
