@@ -301,7 +301,7 @@ def rate_bound(channel: ComplexArray, radius: Array, weight: Array, power_w: Arr
         def spent(level: float, g: Array = g, w: Array = w, cap: float = power_w[c]) -> float:
             return float(np.maximum(w * level - 1 / g, 0.0).sum()) - cap
 
-        high = (power_w[c] + (1 / g).max()) / w.min()
+        high = (1 + 1e-9) * (power_w[c] + (1 / g).max()) / w.min()
         level = brentq(spent, 0.0, high, xtol=1e-300, rtol=9e-16)
         total += float(np.sum(w * np.log2(np.maximum(w * level * g, 1.0))))
     return total

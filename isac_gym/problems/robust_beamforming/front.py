@@ -14,6 +14,7 @@ from torch import Tensor
 from isac_gym.core.problem import Problem
 from isac_gym.core.random import Streams
 from isac_gym.core.records import TensorRecord, tensor_field
+from isac_gym.core.scenario import parameter
 from isac_gym.problems.robust_beamforming.model import (
     RobustBeamforming,
     RobustBeamformingDecision,
@@ -26,12 +27,23 @@ __all__ = [
     "FrontMetrics",
     "RobustFront",
     "RobustFrontDecision",
+    "RobustFrontScenario",
     "hypervolume",
     "is_dominated",
     "preference_grid",
 ]
 
 NUM_POINTS = 7
+
+
+@dataclass(frozen=True, kw_only=True)
+class RobustFrontScenario(RobustBeamformingScenario):
+    """As of one point; a front has no preference."""
+
+    preference: float = parameter(0.5, low=0, high=1, inert=True, doc="unused", source="ours")
+    preference_spread: float = parameter(
+        0.5, low=0, high=1, inert=True, doc="unused", source="ours"
+    )
 
 
 @dataclass(frozen=True)
@@ -62,12 +74,12 @@ class RobustFront(Problem):
     """Choose seven designs per channel that together dominate as much as possible."""
 
     name: ClassVar[str] = "robust_front"
-    scenario_type: ClassVar[type[RobustBeamformingScenario]] = RobustBeamformingScenario
+    scenario_type: ClassVar[type[RobustFrontScenario]] = RobustFrontScenario
     instance_type: ClassVar[type[TensorRecord]] = RobustBeamformingInstance
     decision_type: ClassVar[type[TensorRecord]] = RobustFrontDecision
     metrics_type: ClassVar[type[TensorRecord]] = FrontMetrics
 
-    scenario: RobustBeamformingScenario = RobustBeamformingScenario()
+    scenario: RobustFrontScenario = RobustFrontScenario()
 
     @property
     def axis_sizes(self) -> dict[str, int]:

@@ -65,10 +65,12 @@ def scored(problem, instance, decision, row):
     v, c = decision.beam[row].numpy(), decision.sensing[row].numpy()
     cov = oracle.covariance(v, c)
     shape = v.shape[:2]
-    worst = np.array([
-        oracle.worst_sinr_pencil(oracle.link(h, radius, v, cov, *index))
-        for index in np.ndindex(shape)
-    ]).reshape(shape)
+    worst = np.array(
+        [
+            oracle.worst_sinr_pencil(oracle.link(h, radius, v, cov, *index))
+            for index in np.ndindex(shape)
+        ]
+    ).reshape(shape)
     info = sensing.kernel_information(place_of(problem, instance, row), cov)
     bounds = np.diag(np.linalg.inv(info)).reshape(-1, 2).sum(1)
     return {

@@ -272,9 +272,7 @@ def test_project__scales_each_station_onto_its_budget():
     decision.beam[:, 0] *= 3
     decision.sensing[:, 0] *= 3
     projected = problem.project(instance, decision)
-    np.testing.assert_allclose(
-        power_of(projected)[:, 0], instance.max_power_w[:, 0], rtol=1e-13
-    )
+    np.testing.assert_allclose(power_of(projected)[:, 0], instance.max_power_w[:, 0], rtol=1e-13)
     for name, tensor in projected.items():
         before = getattr(decision, name)
         assert torch.equal(tensor[:, 1:], before[:, 1:])  # inside: not touched
@@ -407,7 +405,7 @@ def test_validate__coincident_targets_need_resolved_delays(delay):
     instance = draw(problem)
     target = instance.target.clone()
     target[:, 1] = target[:, 0] + 0.1
-    with pytest.raises(ShapeError, match="0.3 m apart unless resolved"):
+    with pytest.raises(ShapeError, match=r"0\.3 m apart unless resolved"):
         problem.validate(instance.replace(target=target))
 
 
@@ -459,8 +457,6 @@ def test_evaluate__float32_is_close():
     instance = draw(problem, 16)
     decision = decide(problem, instance)
     exact = problem.evaluate(instance, decision)
-    single = problem.evaluate(
-        instance.to(dtype=torch.float32), decision.to(dtype=torch.float32)
-    )
+    single = problem.evaluate(instance.to(dtype=torch.float32), decision.to(dtype=torch.float32))
     assert single.objective.dtype == torch.float32
     torch.testing.assert_close(single.objective.double(), exact.objective, rtol=1e-4, atol=1e-5)
