@@ -1,0 +1,189 @@
+"""Offline certifier of robust beamforming: branch and bound over semidefinite programmes.
+
+Slow on purpose: lanes one after the other, about 0.1 s per programme and ten to a few hundred of
+them per lane. For stored instances, where a tight bound is worth minutes.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from baselines.convex.robust_cuts import Network, Sensing
+from baselines.robust_beamforming.pga import Pga
+from isac_gym.core.errors import ScenarioError
+from isac_gym.core.problem import Problem
+from isac_gym.core.records import TensorRecord
+from isac_gym.core.solution import Budget, Certificate, Solution, Solver, Status
+from isac_gym.problems.robust_beamforming.model import (
+    RobustBeamforming,
+    RobustBeamformingDecision,
+    RobustBeamformingInstance,
+)
+
+__all__ = ["BranchBound", "network_of", "recovered"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BranchBound(Solver):
+    """Certified bound of the objective, and the better of a known and of a recovered decision.
+
+    The known decision is the start or, without one, the reference's; its objective prunes. The
+    certificate is dual: whatever the programmes return, it follows from closed-form inequalities
+    (``baselines.convex.robust_cuts``) in every box of an enumeration of rates. A lane has converged
+    if the bound is within ``gap`` of what the rank relaxation attains or of the decision; what is
+    left between bound and decision is the relaxation's and the decision's, not the search's.
+
+    Needs one user per cell and resolved delays.
+
+    Attributes:
+        gap: Absolute gap of the objective at which a lane stops, > 0.
+        seconds: Time limit per lane, > 0; the bound is valid when it strikes.
+        programmes: Limit on the semidefinite programmes per lane, >= 1.
+        climb: Iterations of the reference for the known decision, >= 1.
+    """
+
+    name: ClassVar[str] = "branch-bound"
+    summary: ClassVar[str] = "certifier, offline: branch and bound over S-lemma programmes (CVXPY)"
+    certifies: ClassVar[bool] = True
+
+    gap: float = 0.004
+    seconds: float = 120.0
+    programmes: int = 400
+    climb: int = 150
+
+    def __post_init__(self) -> None:
+        for name in ("gap", "seconds"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ScenarioError(f"{name} must be > 0, got {getattr(self, name)}.")
+        for name in ("programmes", "climb"):
+            if getattr(self, name) < 1:
+                raise ScenarioError(f"{name} must be >= 1, got {getattr(self, name)}.")
+
+    def solve(
+        self,
+        problem: Problem,
+        instance: TensorRecord,
+        *,
+        budget: Budget = Budget(),
+        seed: int = 0,
+        start: TensorRecord | None = None,
+    ) -> Solution:
+        """See :class:`Solver`; iterations are programmes, the tolerance replaces ``gap``.
+
+        Raises:
+            ScenarioError: More than one user per cell, or delays that are not resolved.
+        """
+        setup, i = cast(RobustBeamforming, problem), cast(RobustBeamformingInstance, instance)
+        _check(i)
+        rates = _rates()
+        if start is None:
+            start = Pga(iterations=self.climb).solve(setup, i, seed=seed).decision
+        known = setup.project(i, cast(RobustBeamformingDecision, start))
+        value = setup.evaluate(i, known).objective
+        gap = self.gap if budget.tolerance is None else budget.tolerance
+        limit = self.programmes if budget.iterations is None else budget.iterations
+        bounds, found = [], known
+        for lane in range(i.batch_size):
+            aim = rates.Chebyshev(
+                *(getattr(i, n)[lane].item() for n in ("preference", "rate_bound", "crlb_bound"))
+            )
+            weight = i.weight[lane, :, 0].double().cpu().numpy()
+            bound = rates.bound_rates(
+                network_of(i, lane),
+                weight,
+                aim,
+                gap=gap,
+                incumbent=value[lane].item(),
+                seconds=self.seconds,
+                programmes=limit,
+            )
+            if bound.answer is not None:
+                beam, sensing = bound.answer.beam, bound.answer.sensing
+                found = _exchanged(found, lane, recovered(i, lane, beam, sensing, found.sensing))
+            bounds.append(bound)
+        found = setup.project(i, found)
+        is_better = setup.evaluate(i, found).objective > value
+        codes = [Status.CONVERGED if b.has_closed else Status.BUDGET_SPENT for b in bounds]
+        like, device = i.preference, i.preference.device
+        return Solution(
+            decision=found.where(is_better, known),
+            status=torch.tensor([int(c) for c in codes], device=device),
+            iterations=torch.tensor([b.programmes for b in bounds], device=device),
+            certificate=Certificate(
+                bound=torch.tensor([b.upper for b in bounds], dtype=like.dtype, device=device),
+                kind="dual",
+                source="baselines.convex.robust_rates:bound_rates",
+            ),
+        )
+
+
+def network_of(instance: RobustBeamformingInstance, lane: int) -> Network:
+    """One lane in NumPy arrays of double precision, with its targets."""
+
+    def array(tensor: Tensor) -> Any:
+        wide = torch.complex128 if tensor.is_complex() else torch.float64
+        return tensor[lane].detach().cpu().to(wide).numpy()
+
+    i = instance
+    sensing = Sensing(array(i.angle), array(i.angle_slope), array(i.reflection))
+    return Network(array(i.channel), array(i.radius), array(i.max_power_w), sensing)
+
+
+def recovered(
+    instance: RobustBeamformingInstance, lane: int, beam: Any, sensing: Any, like: Tensor
+) -> RobustBeamformingDecision:
+    """Decision of one lane from relaxed covariances.
+
+    v = W h / sqrt(h^H W h) keeps the power at the estimate and leaves W - v v^H >= 0, which joins
+    the sensing covariance; of that, the strongest streams are kept.
+
+    Args:
+        instance: Instances, batch size B.
+        lane: Row.
+        beam: Covariances W, (I, K, N, N) complex, W.
+        sensing: Covariances Q, (I, N, N) complex, W.
+        like: Sensing factors of the wanted type, (B, I, N, R).
+
+    Returns:
+        Decision with batch size 1, not projected.
+    """
+    channel = network_of(instance, lane).channel
+    h = np.stack([channel[c, c] for c in range(len(channel))])  # (I, K, N)
+    column = np.einsum("cknm,ckm->ckn", beam, h)
+    power = np.einsum("ckn,ckn->ck", h.conj(), column).real
+    v = column / np.sqrt(np.maximum(power, 1e-300))[..., None]
+    rest = beam.sum(1) + sensing - np.einsum("ckn,ckm->cnm", v, v.conj())
+    value, vector = np.linalg.eigh((rest + rest.conj().swapaxes(-1, -2)) / 2)
+    factor = vector * np.sqrt(value.clip(0))[:, None, :]
+    arrays = v, factor[..., -like.shape[-1] :]
+    return RobustBeamformingDecision(*(torch.from_numpy(a)[None].to(like) for a in arrays))
+
+
+def _exchanged(
+    decision: RobustBeamformingDecision, lane: int, row: RobustBeamformingDecision
+) -> RobustBeamformingDecision:
+    """Decision with one row exchanged."""
+    return type(decision).cat([decision[:lane], row, decision[lane + 1 :]])
+
+
+def _check(instance: RobustBeamformingInstance) -> None:
+    users, targets = instance.channel.shape[3], instance.angle.shape[2]
+    if users != 1:
+        raise ScenarioError(f"branch-bound needs num_users = 1, got {users}.")
+    eye = torch.eye(targets, dtype=instance.dtype, device=instance.device)
+    if (instance.correlation != eye).any():
+        raise ScenarioError("branch-bound needs delay = 'resolved'.")
+
+
+def _rates() -> Any:
+    """The search, which needs cvxpy."""
+    try:
+        from baselines.convex import robust_rates
+    except ModuleNotFoundError as err:
+        message = 'this solver needs cvxpy: pip install "isac_gym[cvx]"'
+        raise ModuleNotFoundError(message, name="cvxpy") from err
+    return robust_rates
