@@ -53,6 +53,7 @@ def _train(
     ] = None,
     name: Annotated[str, typer.Option(help="Name of the agent.")] = "",
     episodes: Annotated[int, typer.Option(help="Held-out episodes of the final table.")] = 4096,
+    device: Annotated[str, typer.Option(help="Torch device; cuda with amortised only.")] = "cpu",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
     """Train an agent, save it as plain data, and compare it with the references.
@@ -75,6 +76,7 @@ def _train(
         steps=steps,
         seed=seed,
         num_envs=num_envs,
+        device=device,
     )
     what = TrainingRun(
         task=task,
@@ -115,8 +117,9 @@ def _bar(*, quiet: bool) -> Progress:
 def _print(out: Path, manifest: Any) -> None:
     console, results = Console(), manifest.results
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-    has_bound = any("share" in row for row in results.values())
+    has_bound = any("loss" in row for row in results.values())
     shown = (_ONE_STEP if has_bound else _IN_TIME) | _ALWAYS
+    shown = {h: p for h, p in shown.items() if any(p[0] in row for row in results.values())}
     table.add_column("policy", no_wrap=True)
     for heading in shown:
         table.add_column(Text(heading), justify="right", no_wrap=True)

@@ -65,10 +65,12 @@ def episode_seeds(environment: str, split: str, count: int) -> list[int]:
     return lane_seeds(f"agents/{environment}/{split}", count)
 
 
-def play(process: Process, policy: Policy, seeds: Sequence[int]) -> Episodes:
+def play(
+    process: Process, policy: Policy, seeds: Sequence[int], *, device: str = "cpu"
+) -> Episodes:
     """One whole episode per seed, float64, without gradients."""
-    streams = Streams.from_seeds(seeds)
-    is_reset = torch.ones(len(seeds), dtype=torch.bool)
+    streams = Streams.from_seeds(seeds, device=device)
+    is_reset = torch.ones(len(seeds), dtype=torch.bool, device=device)
     slots: list[tuple[Tensor, Tensor, Tensor]] = []
     with torch.no_grad():
         state: Any = process.initial(streams)
@@ -116,8 +118,9 @@ def summary(process: Process, policy: Policy, seeds: Sequence[int]) -> dict[str,
     Returns:
         ``reward`` per slot, ``objective`` in the problem's unit and ``infeasible``, the share of
         slots with a violated constraint. One-step processes with a certified bound add ``loss``
-        (bound minus objective), ``share`` (objective over bound; a power ratio where the unit is
-        dB) and ``score``, 100 (mean objective - mean floor) / (mean bound - mean floor).
+        (bound minus objective), ``score``, 100 (mean objective - mean floor) / (mean bound - mean
+        floor), and where it means something ``share`` (objective over a positive bound; a power
+        ratio where the unit is dB).
     """
     episodes = play(process, policy, seeds)
     objective = episodes.objective.mean(1)
@@ -128,10 +131,12 @@ def summary(process: Process, policy: Policy, seeds: Sequence[int]) -> dict[str,
         return result
     bound = certified[1]
     is_db = process.problem.objective_unit == "dB"
+    has_share = is_db or bool((bound > 0).all())
     share = db_to_linear(objective - bound) if is_db else objective / bound
     floor = play(process, FloorPolicy(), seeds).objective.mean(1)
     score = 100 * float((objective - floor).mean() / (bound - floor).mean())
-    return result | _mean("loss", bound - objective) | _mean("share", share) | {"score": score}
+    shared = _mean("share", share) if has_share else {}
+    return result | _mean("loss", bound - objective) | shared | {"score": score}
 
 
 def _mean(name: str, values: Tensor) -> dict[str, Any]:

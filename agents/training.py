@@ -38,6 +38,7 @@ class TrainingTask:
         evaluations: Points of the validation curve, >= 1.
         validation_episodes: Episodes per point, >= 1; None: 64, or more if they are short.
         stop_at: Stop early once the validation value reaches this.
+        device: Torch device of instances and network; only the gradient method leaves the CPU.
     """
 
     environment: str
@@ -49,6 +50,7 @@ class TrainingTask:
     evaluations: int = 20
     validation_episodes: int | None = None
     stop_at: float = math.inf
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         for name in ("steps", "evaluations", "validation_episodes", "num_envs"):
@@ -133,7 +135,8 @@ class Recorder:
         """
         self._spent = self.seconds
         process = self.task.process
-        episodes = play(process, _Greedy(network), self.task.validation_seeds)
+        seeds, device = self.task.validation_seeds, self.task.device
+        episodes = play(process, _Greedy(network), seeds, device=device)
         values = episodes.objective if process.horizon == 1 else episodes.reward
         value = float(values.mean())
         if not math.isfinite(value):
@@ -153,4 +156,4 @@ class Recorder:
         """The network with the weights of the best validation value."""
         if self._best:
             network.load_state_dict(self._best)
-        return network
+        return network.cpu()

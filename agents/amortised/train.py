@@ -84,7 +84,7 @@ def train(
         The network and the record of the run. Ctrl-C ends the run early and marks the record.
     """
     config = config or AmortisedConfig.default_for(task.process)
-    network = make_network(task, config)
+    network = make_network(task, config).to(task.device)
     recorder = Recorder(task, progress)
     try:
         recorder.record(0, network)
@@ -142,7 +142,7 @@ def _one_step(
         pool: Any = process.initial(streams).to(dtype=torch.float32)
         observation = process.observe(pool)
         for _ in range(config.reuse):
-            order = torch.randperm(pool_size, generator=generator)
+            order = torch.randperm(pool_size, generator=generator).to(task.device)
             for rows in order[: pool_size - pool_size % lanes].split(lanes):
                 action = network(observation[rows])
                 yield -_score(process, pool[rows], action, config.violation_weight)
@@ -176,4 +176,5 @@ def _windows(
 
 
 def _training_streams(task: TrainingTask, lanes: int) -> Streams:
-    return Streams.from_seeds(lane_seeds(f"agents/{task.environment}/train/{task.seed}", lanes))
+    seeds = lane_seeds(f"agents/{task.environment}/train/{task.seed}", lanes)
+    return Streams.from_seeds(seeds, device=task.device)

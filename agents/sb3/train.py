@@ -110,6 +110,8 @@ def train(
         The actor's mean network and the record of the run. Ctrl-C ends the run early and marks
         the record.
     """
+    if task.device != "cpu":
+        raise ScenarioError(f"device must be cpu for PPO, got {task.device!r}.")
     config = config or PpoConfig.default_for(task.process)
     recorder = Recorder(task, progress)
     with _own_generators(task.seed):

@@ -20,6 +20,8 @@ SOLVERS = {
     "zf-null": f"{_HERE}.closed_form:ZfNull",
     "rzf-split": f"{_HERE}.closed_form:RzfSplit",
     "rzf-null": f"{_HERE}.closed_form:RzfNull",
+    "wmmse-split": f"{_HERE}.wmmse:Wmmse",
+    "robust-wmmse-split": f"{_HERE}.wmmse:RobustWmmse",
 }
 
 FRONT_SOLVERS = {
@@ -32,4 +34,6 @@ FRONT_SOLVERS = {
     "zf-null": f"{_HERE}.front:ZfNullFront",
     "rzf-split": f"{_HERE}.front:RzfSplitFront",
     "rzf-null": f"{_HERE}.front:RzfNullFront",
+    "wmmse-split": f"{_HERE}.front:WmmseFront",
+    "robust-wmmse-split": f"{_HERE}.front:RobustWmmseFront",
 }

@@ -1,7 +1,7 @@
 """Classical schemes: MRT, ZF and RZF beams with a power split towards the best sensing factor."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,6 +22,7 @@ __all__ = [
     "SHARES",
     "MrtNull",
     "MrtSplit",
+    "Parts",
     "RzfNull",
     "RzfSplit",
     "Split",
@@ -35,6 +36,22 @@ __all__ = [
 
 SHARES = (0.0, 0.02, 0.1, 0.3, 0.6, 0.9, 1.0)
 _LOADING = {"mrt": 1e9, "zf": 1e-9}  # times the mean channel power
+
+
+class Parts(NamedTuple):
+    """What is mixed.
+
+    Attributes:
+        beam: Beams of at most full power, (B, I, K, N).
+        sensing: Sensing factors of at most full power, (B, I, N, R).
+        status: How the beams were found, (B,) int64.
+        iterations: Steps it took, (B,) int64.
+    """
+
+    beam: Tensor
+    sensing: Tensor
+    status: Tensor
+    iterations: Tensor
 
 
 def beams(instance: RobustBeamformingInstance, kind: str) -> Tensor:
@@ -117,13 +134,17 @@ class Split(Solver):
             raise ScenarioError(f"share must be <= 1 (negative: best of a few), got {self.share}.")
 
     def parts(
-        self, problem: RobustBeamforming, instance: RobustBeamformingInstance
-    ) -> tuple[Tensor, Tensor]:
-        """Beams (B, I, K, N) and sensing factors (B, I, N, R), each of full power."""
+        self,
+        problem: RobustBeamforming,
+        instance: RobustBeamformingInstance,
+        budget: Budget = Budget(),
+    ) -> Parts:
+        """Beams and sensing factors, found without iterations."""
         sensing = best_sensing(problem, instance)
         if self.is_null:
             sensing = null_projected(instance, sensing)
-        return beams(instance, self.beam_kind), sensing
+        done = status_tensor(Status.CONVERGED, instance.batch_size, device=instance.device)
+        return Parts(beams(instance, self.beam_kind), sensing, done, torch.zeros_like(done))
 
     def solve(
         self,
@@ -134,9 +155,9 @@ class Split(Solver):
         seed: int = 0,
         start: TensorRecord | None = None,
     ) -> Solution:
-        """See :class:`Solver`; no iterations."""
+        """See :class:`Solver`; iterations are those of the beams."""
         setup, i = typed(problem, instance)
-        beam, sensing = self.parts(setup, i)
+        beam, sensing, status, iterations = self.parts(setup, i, budget)
         shares = SHARES if self.share < 0 else (self.share,)
         best = split(beam, sensing, shares[0])
         value = setup.evaluate(i, best).objective
@@ -145,8 +166,7 @@ class Split(Solver):
             found = setup.evaluate(i, other).objective
             best = other.where(found > value, best)
             value = torch.maximum(found, value)
-        done = status_tensor(Status.CONVERGED, i.batch_size, device=i.device)
-        return Solution(decision=best, status=done, iterations=torch.zeros_like(done))
+        return Solution(decision=best, status=status, iterations=iterations)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,11 +6,11 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from baselines.robust_beamforming import closed_form, pga
+from baselines.robust_beamforming import closed_form, pga, wmmse
 from baselines.robust_beamforming.relaxation import Relaxation, support_lines
 from isac_gym.core.problem import Problem
 from isac_gym.core.records import TensorRecord
-from isac_gym.core.solution import Budget, Certificate, Solution, Solver, Status, status_tensor
+from isac_gym.core.solution import Budget, Certificate, Solution, Solver
 from isac_gym.problems.robust_beamforming.front import (
     NUM_POINTS,
     RobustFront,
@@ -28,8 +28,10 @@ __all__ = [
     "OnFront",
     "PgaFront",
     "PgaNominalFront",
+    "RobustWmmseFront",
     "RzfNullFront",
     "RzfSplitFront",
+    "WmmseFront",
     "ZfNullFront",
     "ZfSplitFront",
     "hypervolume_ceiling",
@@ -89,18 +91,13 @@ class _SharesFront(closed_form.Split):
         seed: int = 0,
         start: TensorRecord | None = None,
     ) -> Solution:
-        """See :class:`Solver`; no iterations."""
+        """See :class:`Solver`; iterations are those of the beams."""
         front, channels = cast(RobustFront, problem), cast(RobustBeamformingInstance, instance)
-        beam, sensing = (
-            t.repeat_interleave(NUM_POINTS, 0) for t in self.parts(front.points, channels)
-        )
+        beam, sensing, status, iterations = self.parts(front.points, channels, budget)
+        beam, sensing = (t.repeat_interleave(NUM_POINTS, 0) for t in (beam, sensing))
         shares = beam.real.new_tensor(closed_form.SHARES).repeat(channels.batch_size)
-        done = status_tensor(Status.CONVERGED, channels.batch_size, device=channels.device)
-        return Solution(
-            decision=front.gather(closed_form.split(beam, sensing, shares)),
-            status=done,
-            iterations=torch.zeros_like(done),
-        )
+        decision = front.gather(closed_form.split(beam, sensing, shares))
+        return Solution(decision=decision, status=status, iterations=iterations)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,6 +128,16 @@ class RzfSplitFront(_SharesFront, closed_form.RzfSplit):
 @dataclass(frozen=True, kw_only=True)
 class RzfNullFront(_SharesFront, closed_form.RzfNull):
     """Regularised zero-forcing, null-space sensing and seven power splits."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WmmseFront(_SharesFront, wmmse.Wmmse):
+    """WMMSE beams and seven power splits."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RobustWmmseFront(_SharesFront, wmmse.RobustWmmse):
+    """Robust WMMSE beams and seven power splits."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ from baselines.robust_beamforming.objective import Utilities, scalarise, typed
 from isac_gym.core.problem import Problem
 from isac_gym.core.records import TensorRecord
 from isac_gym.core.solution import Budget, Certificate, Solution, Solver, Status
-from isac_gym.physics.worst_case import weakest_power
+from isac_gym.physics.trust_region import weakest_power
 from isac_gym.problems.robust_beamforming.anchors import unit_power
 from isac_gym.problems.robust_beamforming.model import (
     RobustBeamforming,

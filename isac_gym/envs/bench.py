@@ -44,7 +44,8 @@ class _Stage:
 
 def rows() -> list[BenchRow]:
     """Rows of every installed family."""
-    return [row for family in families().values() for row in _family_rows(family)]
+    with_environments = (f for f in families().values() if f.environments)
+    return [row for family in with_environments for row in _family_rows(family)]
 
 
 def _family_rows(family: Family) -> list[BenchRow]:

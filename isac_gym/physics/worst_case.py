@@ -27,16 +27,21 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from isac_gym.physics.trust_region import (
+    NEWTON_STEPS,
+    all_on_cpu,
+    fill_ball,
+    squared,
+    strongest_power,
+)
+
 __all__ = [
     "NEWTON_STEPS",
     "WorstCase",
     "robust_sinr",
     "sinr_at",
-    "weakest_power",
     "worst_case",
 ]
-
-NEWTON_STEPS = {torch.float64: 16, torch.float32: 10}  # of both roots; see tests/physics
 
 
 class WorstCase(NamedTuple):
@@ -85,7 +90,7 @@ def sinr_at(channel: Tensor, beam: Tensor, covariance: Tensor) -> Tensor:
     power = power.reshape(batch, cells, cells, users).sum(1)  # received from everywhere, (B, c, k)
     own = torch.diagonal(channel, dim1=1, dim2=2).permute(0, 3, 1, 2)  # (B, c, k, N)
     amplitude = (own.conj() * beam).sum(-1)
-    signal = _square(amplitude)
+    signal = squared(amplitude)
     return signal / ((power - signal).clamp_min(0) + 1)
 
 
@@ -107,7 +112,7 @@ def worst_case(
     count = NEWTON_STEPS[radius.dtype] if steps is None else steps
     finite = covariance.isfinite().flatten(1).all(1)
     safe = torch.where(finite[:, None, None, None], covariance, 0)
-    error, power, bound = _strongest(channel, radius, safe, count)
+    error, power, bound = strongest_power(channel, radius, safe, count)
     cells = channel.shape[1]
     others = ~torch.eye(cells, dtype=torch.bool, device=channel.device)[:, :, None]
     attained = 1 + (power * others).sum(1)  # (B, c, k)
@@ -122,138 +127,58 @@ def worst_case(
     return WorstCase(sinr + poison, lower + poison, error)
 
 
-def weakest_power(channel: Tensor, radius: Tensor, covariance: Tensor) -> Tensor:
-    """Smallest received power min (h + e)^H R (h + e) over ||e|| <= radius, differentiable in R.
-
-    With q, g as for the strongest interference: e_i = -q_i g_i / (q_i + y), and y >= 0 solves
-    ||e|| = radius; 0 where the ball reaches the null space of R. Concave in R.
-
-    Args:
-        channel: (B, I, K, N) complex.
-        radius: (B, I, K).
-        covariance: (B, I, N, N) Hermitian PSD.
-
-    Returns:
-        (B, I, K).
-    """
-    info = torch.finfo(radius.dtype)
-    with torch.no_grad():
-        value, vector = torch.linalg.eigh(covariance)
-        top = value[..., -1:].clamp_min(info.tiny)
-        q = (value / top).clamp_min(0)[:, :, None]
-        g = channel @ vector.conj()
-        r = radius[..., None].clamp_min(info.tiny**0.25)
-        pull = q * _square(g).sqrt()
-        y = (pull / r - q).amax(-1, keepdim=True).clamp_min(info.eps)
-        for _ in range(NEWTON_STEPS[radius.dtype]):
-            part = (pull / (q + y)).square()
-            norm2 = part.sum(-1, keepdim=True)
-            slope = (part / (q + y)).sum(-1, keepdim=True)
-            step = norm2 * (norm2.sqrt() / r - 1) / slope.clamp_min(info.tiny)
-            y = y + torch.where(norm2 > r.square(), step, 0)
-        e = -q * g / (q + y)
-        length = _square(e).sum(-1, keepdim=True).sqrt().clamp_min(info.tiny)
-        x = channel + (e * (radius[..., None] / length).clamp_max(1)) @ vector.mT
-    return (x.conj() * (x @ covariance.mT)).real.sum(-1).clamp_min(0)
-
-
-def _strongest(
-    channel: Tensor, radius: Tensor, covariance: Tensor, steps: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Strongest interference max (h + e)^H R (h + e): error, its power, certified upper bound.
-
-    With eigenvalues q of R over the largest one, g = U^H h: e_i = q_i g_i / (y - q_i) and y >= 1
-    solves ||e|| = radius. 1 / ||e(y)|| is concave, so Newton from the left converges monotonically.
-    """
-    tiny = torch.finfo(radius.dtype).tiny
-    value, vector = torch.linalg.eigh(covariance)  # ascending, (B, l, N)
-    top = value[..., -1:].clamp_min(tiny)
-    q = (value / top).clamp_min(0)[:, :, None, None]  # (B, l, 1, 1, N)
-    batch, cells, _, users, antennas = channel.shape
-    rows = channel.reshape(batch, cells, cells * users, antennas)
-    g = (rows @ vector.conj()).reshape(channel.shape)  # U^H h
-    size = _square(g).sqrt()
-    r = radius[..., None].clamp_min(tiny**0.25)
-    pull = q * size
-    y = (q + pull / r).amax(-1, keepdim=True).clamp_min(1 + 4 * torch.finfo(r.dtype).eps)
-    for _ in range(steps):
-        part = (pull / (y - q)).square()
-        norm2 = part.sum(-1, keepdim=True)
-        slope = (part / (y - q)).sum(-1, keepdim=True)  # -(1/2) d norm2 / dy
-        step = norm2 * (norm2.sqrt() / r - 1) / slope.clamp_min(tiny)
-        y = y + torch.where(norm2 > r.square(), step, 0)
-    e = q * g / (y - q)
-    e = _fill(e, g, radius)
-    x = g + e
-    power = top[..., 0, None, None] * (q * _square(x)).sum(-1)
-    dual = y[..., 0] * (radius.square() + (q * size.square() / (y - q)).sum(-1))
-    error = (e.reshape(rows.shape) @ vector.mT).reshape(channel.shape)
-    return error, power, top[..., 0, None, None] * dual
-
-
-def _fill(e: Tensor, g: Tensor, radius: Tensor) -> Tensor:
-    """Error (..., N) brought to norm ``radius`` (...): shrunk, or filled along the last entry.
-
-    The fill takes the phase of the last entry's own error, else of g: the objective is indifferent
-    in the hard case, where that eigenvector sees neither.
-    """
-    tiny = torch.finfo(radius.dtype).tiny
-    norm2 = _square(e).sum(-1)
-    shrink = (radius / norm2.sqrt().clamp_min(tiny)).clamp_max(1)
-    e = e * shrink[..., None]
-    last = e[..., -1]
-    size = last.abs()
-    guide = torch.where(size > 0, last, g[..., -1])
-    phase = torch.where(guide == 0, 1, guide / guide.abs().clamp_min(tiny))
-    rest = norm2 * shrink.square() - size.square()
-    wanted = (radius.square() - rest).clamp_min(0).sqrt()
-    return torch.cat([e[..., :-1], (wanted * phase)[..., None]], -1)
-
-
 class _Link(NamedTuple):
-    """Own link in the eigenbasis of A: the top eigenvector and the others.
+    """Own link in the eigenbasis of A, reduced to what is invariant to phases.
 
     Attributes:
-        a1: Top eigenvalue, (B, c, k).
-        g1: Its entry of h.
-        w1: Its entry of v.
-        a: Other eigenvalues, (B, c, k, N - 1).
-        g: Their entries of h.
-        w: Their entries of v.
+        top: Largest eigenvalue a1, (B, c, k).
+        g1: |g|^2 of its eigenvector, g = U^H h.
+        w1: |w|^2 of it, w = U^H v.
+        cross1: w conj(g) of it, real and imaginary part, (B, c, k, 2).
+        a: The other eigenvalues, (B, c, k, N - 1).
+        moments: Rows a |g|^2, Re w conj(g), Im w conj(g), |w|^2 of the others, (B, c, k, 4, N - 1).
         c0: Noise and interference, (B, c, k).
         r: Radius > 0, (B, c, k).
     """
 
-    a1: Tensor
+    top: Tensor
     g1: Tensor
     w1: Tensor
+    cross1: Tensor
     a: Tensor
-    g: Tensor
-    w: Tensor
+    moments: Tensor
     c0: Tensor
     r: Tensor
 
+    @classmethod
+    def of(cls, value: Tensor, g: Tensor, w: Tensor, c0: Tensor, r: Tensor) -> "_Link":
+        cross, g2, w2 = w * g.conj(), squared(g), squared(w)
+        a = value[..., :-1]
+        rows = (a * g2[..., :-1], cross.real[..., :-1], cross.imag[..., :-1], w2[..., :-1])
+        moments = torch.stack(rows, -2)
+        parts = torch.view_as_real(cross)[..., -1, :]
+        return cls(value[..., -1], g2[..., -1], w2[..., -1], parts, a, moments, c0, r)
 
-class _Point(NamedTuple):
-    """What a slope s gives: kappa without its top term, conj(beta), (1 - s a1) kappa, and t(s).
+
+class _Ray(NamedTuple):
+    """What a slope s = t / mu gives; y is its coordinate, s = r^2 (1 - y) / (c0 y).
 
     Attributes:
-        s: Slope t / mu, (B, c, k); of the coordinate y: r^2 (1 - y) / (c0 y), so that y is
-            linear in 1 / ||e|| where A = 0.
+        s: Slope, (B, c, k).
+        sums: Moments times (1, a / d, (a / d)^2) / d with d = 1 - s a, (B, c, k, 4, 3).
         d1: 1 - s a1.
-        inverse: 1 / (1 - s a), (B, c, k, N - 1).
-        kappa: As beta, without the term of the top eigenvector.
-        beta: Conjugate of v^H M^-1 h, likewise.
-        den: (1 - s a1) times the whole kappa; > 0 inside the domain.
+        kappa: kappa without the term of the top eigenvector.
+        den: d1 times the whole kappa; > 0 inside the domain.
+        along: Re conj(cross1) beta.
         bound: Dual value t(s); minus infinity outside the domain.
     """
 
     s: Tensor
+    sums: Tensor
     d1: Tensor
-    inverse: Tensor
     kappa: Tensor
-    beta: Tensor
     den: Tensor
+    along: Tensor
     bound: Tensor
 
 
@@ -265,27 +190,26 @@ def _weakest(
     value, vector = torch.linalg.eigh(matrix)
     value = value.clamp_min(0)
     g, w = ((vector.mH @ t[..., None])[..., 0] for t in (h, v))
-    parts = (value[..., -1], g[..., -1], w[..., -1], value[..., :-1], g[..., :-1], w[..., :-1])
-    link = _Link(*parts, floors[0], radius.clamp_min(tiny**0.25))
+    link = _Link.of(value, g, w, floors[0], radius.clamp_min(tiny**0.25))
     amplitude = (w.conj() * g).sum(-1)
-    signal, norm = amplitude.abs(), _square(w).sum(-1).sqrt()
+    signal, norm = amplitude.abs(), squared(w).sum(-1).sqrt()
     start, low = _start(link, signal, norm)
-    root = _root(link, start, low, steps)
+    is_null = signal <= radius * norm  # the beam can be missed altogether
+    root = _root(link, start, low, is_null, steps)
 
-    def attained(point: _Point) -> tuple[Tensor, Tensor]:
-        e = _error(link, point)[0]
-        e = _fill(torch.where(e.isfinite().all(-1, keepdim=True), e, 0), g, radius)
+    def attained(y: Tensor) -> tuple[Tensor, Tensor]:
+        e = _error(value, g, w, link, y)
+        e = fill_ball(torch.where(e.isfinite().all(-1, keepdim=True), e, 0), g, radius)
         x = g + e
-        heard = (value * _square(x)).sum(-1) + floors[0]
-        return _square((w.conj() * x).sum(-1)) / heard, e
+        heard = (value * squared(x)).sum(-1) + floors[0]
+        return squared((w.conj() * x).sum(-1)) / heard, e
 
-    (first, e_first), (last, e_last) = (attained(_point(link, y)) for y in (start, root))
+    (first, e_first), (last, e_last) = (attained(y) for y in (start, root))
     sinr = torch.minimum(first, last)
     e = torch.where((first < last)[..., None], e_first, e_last)
     safe = link._replace(c0=floors[1])
-    lower = torch.maximum(*(_point(safe, y).bound for y in (start, root)))
+    lower = torch.maximum(*(_ray(safe, y).bound for y in (start, root)))
     lower = torch.where(radius > 0, lower, sinr * (floors[0] / floors[1]))
-    is_null = signal <= radius * norm  # the beam can be missed altogether
     missed = -w * (amplitude / norm.square().clamp_min(tiny))[..., None]
     e = torch.where(is_null[..., None], missed, e)
     sinr = torch.where(is_null, 0, sinr)
@@ -296,66 +220,98 @@ def _start(link: _Link, signal: Tensor, norm: Tensor) -> tuple[Tensor, Tensor]:
     """First coordinate y, the answer if A = 0 and in the hard case, and a lower limit of y."""
     info, r2 = torch.finfo(link.r.dtype), link.r.square()
     guess = (link.r * norm / signal.clamp_min(info.tiny)).clamp(info.eps, 1)
-    top = r2 * link.a1 / (link.c0 + r2 * link.a1)  # where s = 1 / a1
-    second = link.a.amax(-1) if link.a.shape[-1] else torch.zeros_like(link.a1)
+    top = r2 * link.top / (link.c0 + r2 * link.top)  # where s = 1 / a1
+    second = link.a.amax(-1) if link.a.shape[-1] else torch.zeros_like(link.top)
     pole = r2 * second / (link.c0 + r2 * second)  # where s = 1 / a2: the domain ends
     start = torch.maximum(top * (1 + info.eps**0.8), guess).clamp_max(1)
     return start, torch.maximum(pole, guess / 16)
 
 
-def _root(link: _Link, y: Tensor, low: Tensor, steps: int) -> Tensor:
-    """Coordinate y with ||e|| = r: Newton on 1 / ||e||, bisection where it leaves the bracket."""
-    high = torch.ones_like(y)
+def _root(link: _Link, y: Tensor, low: Tensor, is_settled: Tensor, steps: int) -> Tensor:
+    """Coordinate y with ||e|| = r: Newton on 1 / ||e||, bisection where it leaves the bracket.
+
+    Lanes stay where they have settled, so that stopping early (on the CPU, where asking is free)
+    does not change them.
+    """
+    high, close = torch.ones_like(y), 8 * torch.finfo(y.dtype).eps * link.r
+    rate_of_s = link.r.square() / link.c0
     for _ in range(steps):
-        point = _point(link, y)
-        e, slope = _error(link, point)
-        length = _square(e).sum(-1).sqrt()
-        is_beyond = ~(point.bound >= 0)
+        ray = _ray(link, y)
+        square, slope = _squared_error(link, ray)
+        length = square.clamp_min(0).sqrt()
+        is_beyond = ~(ray.bound >= 0)
+        is_settled = is_settled | ((length - link.r).abs() <= close) & ~is_beyond
+        if all_on_cpu(is_settled):
+            break
         is_far = is_beyond | ~(length < link.r)  # s is too large, y too small
         low, high = torch.where(is_far, y, low), torch.where(is_far, high, y)
-        growth = (e.real * slope.real + e.imag * slope.imag).sum(-1)  # length d length / ds
-        rate = growth * link.r.square() / (link.c0 * y.square())  # - length d length / dy
-        newton = y - length.square() * (1 - length / link.r) / rate
+        rate = slope / 2 * rate_of_s / y.square()  # - length d length / dy
+        newton = y - square * (1 - length / link.r) / rate
         is_good = (newton >= low) & (newton <= high) & ~is_beyond
-        y = torch.where(is_good, newton, (low * high).sqrt())
+        moved = torch.where(is_good, newton, (low * high).sqrt())
+        y = torch.where(is_settled, y, moved)
     return y
 
 
-def _point(link: _Link, y: Tensor) -> _Point:
-    a1, g1, w1, a, g, w, c0, r = link
-    s = r.square() * (1 - y) / (c0 * y)
-    d1, inverse = 1 - s * a1, 1 / (1 - s[..., None] * a)
-    kappa = r.square() + s * (c0 + (a * _square(g) * inverse).sum(-1))
-    gamma = (_square(w) * inverse).sum(-1)
-    beta = (w * g.conj() * inverse).sum(-1)
-    power1, weight1 = _square(g1), _square(w1)
-    cross = w1.conj() * g1 * beta
-    num = power1 * weight1 + 2 * cross.real + d1 * _square(beta)
-    num = num - s * a1 * power1 * gamma - kappa * (weight1 + d1 * gamma)
-    den = s * a1 * power1 + d1 * kappa
+def _ray(link: _Link, y: Tensor) -> _Ray:
+    r2 = link.r.square()
+    s = r2 * (1 - y) / (link.c0 * y)
+    d1, inverse = 1 - s * link.top, 1 / (1 - s[..., None] * link.a)
+    pull = link.a * inverse
+    powers = torch.stack([inverse, inverse * pull, inverse * pull.square()], -1)
+    sums = link.moments @ powers
+    (lit, re, im, gamma), c1 = sums[..., 0].unbind(-1), link.cross1
+    kappa = r2 + s * (link.c0 + lit)
+    along = c1[..., 0] * re + c1[..., 1] * im
+    glow = s * link.top * link.g1
+    den = glow + d1 * kappa
+    num = link.g1 * link.w1 + 2 * along + d1 * (re.square() + im.square())
+    num = num - glow * gamma - kappa * (link.w1 + d1 * gamma)
     bound = torch.where(den > 0, s * num / den, -torch.inf)
-    return _Point(s, d1, inverse, kappa, beta, den, bound)
+    return _Ray(s, sums, d1, kappa, den, along, bound)
 
 
-def _error(link: _Link, point: _Point) -> tuple[Tensor, Tensor]:
-    """Error e(s), (B, c, k, N) with the top entry last, and its derivative in s."""
-    a1, g1, w1, a, g, w, c0, _ = link
-    s, d1, inverse, kappa, beta, den, _ = point
-    weight = inverse.square()
-    dkappa = c0 + (a * _square(g) * weight).sum(-1)
-    dbeta = (a * weight * w * g.conj()).sum(-1)
-    dden = a1 * (_square(g1) - kappa) + d1 * dkappa
-    b, db = w1 * g1.conj() + d1 * beta, d1 * dbeta - a1 * beta
-    ratio = den / b
-    dratio = (dden - ratio * db) / b
-    pull = a1 * g1
-    e1 = (s * pull * beta - w1 * kappa) / b
-    de1 = (pull * (beta + s * dbeta) - w1 * dkappa - e1 * db) / b
-    pulls = a * g
-    e = (s[..., None] * pulls - w * ratio[..., None]) * inverse
-    de = (pulls + a * e - w * dratio[..., None]) * inverse
-    return torch.cat([e, e1[..., None]], -1), torch.cat([de, de1[..., None]], -1)
+def _squared_error(link: _Link, ray: _Ray) -> tuple[Tensor, Tensor]:
+    """||e(s)||^2 and its derivative in s, (B, c, k).
+
+    With b = cross1 + d1 beta and q = den / b, the error is e_i = (s a_i g_i - q w_i) / d_i, and
+    e_1 = (s a1 g1 beta - w1 kappa) / b for the top eigenvector. Summed up,
+    ||e||^2 = s^2 A + (den^2 W - 2 s den Re(conj(b) beta') + E) / |b|^2 with E = |b e_1|^2.
+    """
+    s, sums, d1, kappa, den, along, _ = ray
+    a1 = link.top
+    (lit, lit1, lit2), (re, re1, re2), (im, im1, im2), (gamma, gamma1, gamma2) = (
+        row.unbind(-1) for row in sums.unbind(-2)
+    )
+    dkappa = link.c0 + lit + s * lit1
+    dden = a1 * (link.g1 - kappa) + d1 * dkappa
+    wide, dwide = gamma + s * gamma1, 2 * (gamma1 + s * gamma2)  # W and its derivative
+    b_re, b_im = link.cross1[..., 0] + d1 * re, link.cross1[..., 1] + d1 * im
+    db_re, db_im = d1 * re1 - a1 * re, d1 * im1 - a1 * im
+    b2, db2 = b_re.square() + b_im.square(), 2 * (b_re * db_re + b_im * db_im)
+    mixed = b_re * re1 + b_im * im1
+    dmixed = db_re * re1 + db_im * im1 + 2 * (b_re * re2 + b_im * im2)
+    pull, glow = s * a1, a1.square() * link.g1
+    beta2, dbeta2 = re.square() + im.square(), 2 * (re * re1 + im * im1)
+    dalong = link.cross1[..., 0] * re1 + link.cross1[..., 1] * im1
+    own = s.square() * glow * beta2 - 2 * pull * kappa * along + link.w1 * kappa.square()
+    down = s * glow * (2 * beta2 + s * dbeta2) + 2 * link.w1 * kappa * dkappa
+    down = down - 2 * (a1 * kappa + pull * dkappa) * along - 2 * pull * kappa * dalong
+    whole = den.square() * wide - 2 * s * den * mixed + own
+    dwhole = 2 * den * dden * wide + den.square() * dwide + down
+    dwhole = dwhole - 2 * (den + s * dden) * mixed - 2 * s * den * dmixed
+    ratio = whole / b2
+    square = s.square() * lit1 + ratio
+    return square, 2 * s * (lit1 + s * lit2) + (dwhole - ratio * db2) / b2
 
 
-def _square(z: Tensor) -> Tensor:
-    return z.real.square() + z.imag.square()
+def _error(value: Tensor, g: Tensor, w: Tensor, link: _Link, y: Tensor) -> Tensor:
+    """Error e(s) in the eigenbasis, (B, c, k, N); formulas in :func:`_squared_error`."""
+    ray = _ray(link, y)
+    a, s, kappa = value[..., :-1], ray.s[..., None], ray.kappa
+    beta = torch.complex(ray.sums[..., 1, 0], ray.sums[..., 2, 0])
+    g1, w1 = g[..., -1], w[..., -1]
+    b = w1 * g1.conj() + ray.d1 * beta
+    others = (s * a * g[..., :-1] - w[..., :-1] * (ray.den / b)[..., None]) / (1 - s * a)
+    first = (ray.s * link.top * g1 * beta - w1 * kappa) / b
+    return torch.cat([others, first[..., None]], -1)
