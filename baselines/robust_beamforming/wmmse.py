@@ -2,12 +2,14 @@
 
 Model: every user's MSE e_ck = |1 - u* h^H v|^2 + |u|^2 (interference + noise) is minimised over
 receivers u and beams v with weights w / e, station by station, so that sum w log2(1 + SINR) at the
-design's own channels never falls. The robust variant takes the error of every link as zero-mean
-with covariance ``spread`` eps^2 / N times I, hence as noise eps^2 spread / N tr R_l.
+design's own channels never falls. The robust variant takes the errors of all links as isotropic
+with covariance spread eps^2 / N: every stream l adds noise spread eps^2 / N ||v||^2 to the users it
+is not meant for. The user's own stream is left out: its error costs no more than the factor
+(1 - eps)^2 of the signal in the worst case, while counted as noise it would cap the SINR.
 
-Source: Shi, Razaviyayn, Luo, He 2011, An iteratively weighted MMSE approach to distributed sum
-utility maximization (table I); errors as in Shen, Xu, Meixia 2012. Differs: sensing is added
-afterwards by a power split, the multiplier of a station's budget is a secular root.
+Reference: Shi, Razaviyayn, Luo, He 2011, An iteratively weighted MMSE approach to distributed
+sum-utility maximization for a MIMO interfering broadcast channel (table I). Differs: sensing is
+added afterwards by a power split, the multiplier of a station's budget is a secular root.
 """
 
 import math
@@ -64,7 +66,7 @@ def design_rate(network: Network, beam: Tensor) -> Tensor:
     """Weighted sum rate of the design's model, (B,) bit/s/Hz; beams (B, I, K, N) alone."""
     amplitude, power = _received(network, beam)
     signal = amplitude.real.square() + amplitude.imag.square()
-    return (network.weight * -torch.log2(1 - signal / power)).sum((-2, -1))
+    return (network.weight * torch.log2(power / (power - signal).clamp_min(1))).sum((-2, -1))
 
 
 def wmmse_step(network: Network, beam: Tensor) -> Tensor:
@@ -73,7 +75,7 @@ def wmmse_step(network: Network, beam: Tensor) -> Tensor:
     amplitude, power = _received(n, beam)
     receiver = amplitude / power
     signal = amplitude.real.square() + amplitude.imag.square()
-    importance = n.weight / (1 - signal / power)  # w / e, (B, c, k)
+    importance = n.weight * power / (power - signal).clamp_min(1)  # w / e, (B, c, k)
     price = importance * (receiver.real.square() + receiver.imag.square())
     gram = torch.einsum("bck,blckn,blckm->blnm", price.to(beam.dtype), n.channel, n.channel.conj())
     spared = price * torch.diagonal(n.error, dim1=1, dim2=2).mT
@@ -86,8 +88,8 @@ def wmmse_step(network: Network, beam: Tensor) -> Tensor:
 def _within_budget(gram: Tensor, load: Tensor, wanted: Tensor, power: Tensor) -> Tensor:
     """(A + (load + mu) I)^-1 b with the least mu >= 0 that keeps the budget, (B, I, K, N).
 
-    With A = U q U^H: sum_ki |U^H b_k|_i^2 / (q_i + load_k + mu)^2 = P. The inverse root of the left side
-    is concave, so Newton from a lower limit of mu is monotone.
+    With A = U q U^H: sum_ki |U^H b_k|_i^2 / (q_i + load_k + mu)^2 = P. The inverse root of the left
+    side is concave, so Newton from a lower limit of mu is monotone.
     """
     q, vector = torch.linalg.eigh(gram)
     turned = wanted @ vector.conj()  # U^H b, (B, l, k, N)
@@ -122,7 +124,7 @@ class Wmmse(Split):
     summary: ClassVar[str] = "WMMSE beams for exact CSI, best split with optimal sensing"
     beam_kind: ClassVar[str] = "rzf"
 
-    iterations: int = 200
+    iterations: int = 500
     tolerance: float = 1e-5
     spread: float = 0.0
 
