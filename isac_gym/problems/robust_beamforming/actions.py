@@ -54,7 +54,7 @@ class Directions(NamedTuple):
     Attributes:
         own: Channels to the own users, (B, I, K, N).
         gram: Sum of h h^H over all users a station reaches, (B, I, N, N).
-        loading: Loading at action 0, K / P + sum eps^2 / N, (B, I).
+        loading: Loading at action 0, I K / P + sum eps^2 / N, (B, I).
         sensing: Sensing factors of unit norm, (B, I, N, R).
         heard: Their part that the users hear, Q C with Q = I - (I + gram / loading)^-1.
     """
@@ -73,7 +73,7 @@ def directions(instance: RobustBeamformingInstance, factor: Tensor, streams: int
     rows = i.channel.reshape(batch, cells, cells * users, antennas)
     gram = rows.mT @ rows.conj()
     own = torch.diagonal(i.channel, dim1=1, dim2=2).permute(0, 3, 1, 2)
-    loading = users / i.max_power_w + i.radius.square().sum((-2, -1)) / antennas
+    loading = cells * users / i.max_power_w + i.radius.square().sum((-2, -1)) / antennas
     missing = max(streams - factor.shape[-1], 0)
     sensing = torch.nn.functional.pad(factor[..., :streams], (0, missing))
     sensing = unit_power(sensing, torch.ones_like(loading))
