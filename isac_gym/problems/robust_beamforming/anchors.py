@@ -98,5 +98,5 @@ def _slope(information: Information, factor: Tensor) -> tuple[Tensor, Tensor]:
 def unit_power(factor: Tensor, power: Tensor) -> Tensor:
     """Factors (B, I, N, R) scaled to tr C C^H = P, (B, I); zero stays zero."""
     total = (factor.real.square() + factor.imag.square()).sum((-2, -1))
-    scale = (power / total.clamp_min(torch.finfo(power.dtype).tiny)).sqrt()
+    scale = (power / total.clamp_min(torch.finfo(power.dtype).tiny ** 0.5)).sqrt()
     return factor * scale[..., None, None]

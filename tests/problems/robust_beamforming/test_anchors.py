@@ -154,7 +154,7 @@ def test_anchored__restores_both_bounds(preset):
 def test_unit_power__scales_and_leaves_zero_alone():
     factor = Streams.from_seed(2, 3).complex_normal("c", 2, 5, 3)
     factor[0, 0] = 0
-    power = torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], dtype=torch.float64)
+    power = torch.tensor([[99.0, 2.0], [3.0, 4.0], [5.0, 6.0]], dtype=torch.float64)
     total = unit_power(factor, power).abs().square().sum((-2, -1))
     assert total[0, 0] == 0
     torch.testing.assert_close(total[1:], power[1:])
