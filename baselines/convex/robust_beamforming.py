@@ -26,16 +26,21 @@ from isac_gym.problems.robust_beamforming.model import (
 
 __all__ = ["BranchBound", "network_of", "recovered"]
 
+_AIM = ("preference", "rate_bound", "crlb_bound")
+
 
 @dataclass(frozen=True, kw_only=True)
 class BranchBound(Solver):
-    """Certified bound of the objective, and the better of a known and of a recovered decision.
+    """Certified bound of the objective, and the best decision on the way.
 
-    The known decision is the start or, without one, the reference's; its objective prunes. The
-    certificate is dual: whatever the programmes return, it follows from closed-form inequalities
-    (``baselines.convex.robust_cuts``) in every box of an enumeration of rates. A lane has converged
-    if the bound is within ``gap`` of what the rank relaxation attains or of the decision; what is
-    left between bound and decision is the relaxation's and the decision's, not the search's.
+    A known decision, the start or the reference's, prunes the search; what the relaxation attains
+    beyond it becomes a decision again, is improved by the reference and kept where it is better.
+
+    The certificate is dual: whatever the programmes return, it follows from inequalities in closed
+    form (``baselines.convex.robust_cuts``) in every box of a partition of the rates. A lane has
+    converged if the bound is within ``gap`` of what the relaxation attains or of the known
+    decision. The rest of the distance between bound and decision is the relaxation's: beams of rank
+    above one carry sensing streams that do not count as interference.
 
     Needs one user per cell and resolved delays.
 
@@ -43,7 +48,7 @@ class BranchBound(Solver):
         gap: Absolute gap of the objective at which a lane stops, > 0.
         seconds: Time limit per lane, > 0; the bound is valid when it strikes.
         programmes: Limit on the semidefinite programmes per lane, >= 1.
-        climb: Iterations of the reference for the known decision, >= 1.
+        climb: Iterations of the reference, before and after, >= 1.
     """
 
     name: ClassVar[str] = "branch-bound"
@@ -72,7 +77,7 @@ class BranchBound(Solver):
         seed: int = 0,
         start: TensorRecord | None = None,
     ) -> Solution:
-        """See :class:`Solver`; iterations are programmes, the tolerance replaces ``gap``.
+        """See :class:`Solver`; iterations are programmes per lane, the tolerance is ``gap``.
 
         Raises:
             ScenarioError: More than one user per cell, or delays that are not resolved.
@@ -80,45 +85,34 @@ class BranchBound(Solver):
         setup, i = cast(RobustBeamforming, problem), cast(RobustBeamformingInstance, instance)
         _check(i)
         rates = _rates()
+        climb = Pga(iterations=min(self.climb, budget.iterations or self.climb))
         if start is None:
-            start = Pga(iterations=self.climb).solve(setup, i, seed=seed).decision
-        known = setup.project(i, cast(RobustBeamformingDecision, start))
-        value = setup.evaluate(i, known).objective
-        gap = self.gap if budget.tolerance is None else budget.tolerance
-        limit = self.programmes if budget.iterations is None else budget.iterations
-        bounds, found = [], known
-        for lane in range(i.batch_size):
-            aim = rates.Chebyshev(
-                *(getattr(i, n)[lane].item() for n in ("preference", "rate_bound", "crlb_bound"))
-            )
-            weight = i.weight[lane, :, 0].double().cpu().numpy()
-            bound = rates.bound_rates(
+            start = climb.solve(setup, i, seed=seed).decision
+        best = setup.project(i, cast(RobustBeamformingDecision, start))
+        value = setup.evaluate(i, best).objective
+        bounds = [
+            rates.bound_rates(
                 network_of(i, lane),
-                weight,
-                aim,
-                gap=gap,
+                i.weight[lane, :, 0].double().cpu().numpy(),
+                rates.Chebyshev(*(getattr(i, name)[lane].item() for name in _AIM)),
+                gap=self.gap if budget.tolerance is None else budget.tolerance,
                 incumbent=value[lane].item(),
                 seconds=self.seconds,
-                programmes=limit,
+                programmes=budget.iterations or self.programmes,
             )
+            for lane in range(i.batch_size)
+        ]
+        relaxed = best
+        for lane, bound in enumerate(bounds):
             if bound.answer is not None:
-                beam, sensing = bound.answer.beam, bound.answer.sensing
-                found = _exchanged(found, lane, recovered(i, lane, beam, sensing, found.sensing))
-            bounds.append(bound)
-        found = setup.project(i, found)
-        is_better = setup.evaluate(i, found).objective > value
-        codes = [Status.CONVERGED if b.has_closed else Status.BUDGET_SPENT for b in bounds]
-        like, device = i.preference, i.preference.device
-        return Solution(
-            decision=found.where(is_better, known),
-            status=torch.tensor([int(c) for c in codes], device=device),
-            iterations=torch.tensor([b.programmes for b in bounds], device=device),
-            certificate=Certificate(
-                bound=torch.tensor([b.upper for b in bounds], dtype=like.dtype, device=device),
-                kind="dual",
-                source="baselines.convex.robust_rates:bound_rates",
-            ),
-        )
+                covariances = bound.answer.beam, bound.answer.sensing
+                row = recovered(i, lane, *covariances, best.sensing)
+                relaxed = type(best).cat([relaxed[:lane], row, relaxed[lane + 1 :]])
+        relaxed = setup.project(i, relaxed)
+        for found in (relaxed, climb.solve(setup, i, seed=seed, start=relaxed).decision):
+            is_better = setup.evaluate(i, found).objective > setup.evaluate(i, best).objective
+            best = found.where(is_better, best)
+        return _solution(i, best, bounds)
 
 
 def network_of(instance: RobustBeamformingInstance, lane: int) -> Network:
@@ -163,11 +157,21 @@ def recovered(
     return RobustBeamformingDecision(*(torch.from_numpy(a)[None].to(like) for a in arrays))
 
 
-def _exchanged(
-    decision: RobustBeamformingDecision, lane: int, row: RobustBeamformingDecision
-) -> RobustBeamformingDecision:
-    """Decision with one row exchanged."""
-    return type(decision).cat([decision[:lane], row, decision[lane + 1 :]])
+def _solution(
+    instance: RobustBeamformingInstance, best: RobustBeamformingDecision, bounds: list[Any]
+) -> Solution:
+    like, device = instance.preference, instance.device
+    codes = [Status.CONVERGED if b.has_closed else Status.BUDGET_SPENT for b in bounds]
+    return Solution(
+        decision=best,
+        status=torch.tensor([int(code) for code in codes], device=device),
+        iterations=torch.tensor([b.programmes for b in bounds], device=device),
+        certificate=Certificate(
+            bound=torch.tensor([b.upper for b in bounds], dtype=like.dtype, device=device),
+            kind="dual",
+            source="baselines.convex.robust_rates:bound_rates",
+        ),
+    )
 
 
 def _check(instance: RobustBeamformingInstance) -> None:

@@ -146,13 +146,16 @@ class RobustProgramme:
         return Answer(scale, beam, sensing, cut)
 
     def _has_point(self, tolerance: float) -> bool:
-        """True if Clarabel returns a point; its status is not asked, the cut is measured."""
+        """True if Clarabel returns a point; its status is not asked, the cut is measured.
+
+        Without a warm start, since that keeps the scaling of the first instance ever solved, and
+        without chordal decomposition, which makes it stall on embedded Hermitian matrices.
+        """
         options = {"tol_gap_abs": tolerance, "tol_gap_rel": tolerance, "tol_feas": tolerance}
+        options |= {"chordal_decomposition_enable": False, "warm_start": False}
         with suppress(cp.SolverError, ValueError), warnings.catch_warnings():  # gave up, or NaN
             warnings.simplefilter("ignore", UserWarning)
-            self.problem.solve(
-                solver=self.solver, ignore_dpp=False, chordal_decomposition_enable=False, **options
-            )
+            self.problem.solve(solver=self.solver, ignore_dpp=False, **options)
             return self._scale.value is not None
         return False
 

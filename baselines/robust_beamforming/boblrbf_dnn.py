@@ -41,7 +41,7 @@ __all__ = [
 
 MODES = ("literal", "features", "gradient")
 _LAYERS = {"literal": 5, "features": 5, "gradient": 8}  # paper: 5
-_HIDDEN = 256
+_HIDDEN = {"literal": 256, "features": 256, "gradient": 128}  # paper: not given
 _FIRST_STEP = 0.1  # eta_y before training
 _MOMENTUM = 0.5
 _ORACLE_STEPS = 6  # Newton steps of the worst case inside the layers
@@ -95,7 +95,8 @@ class Unrolled(nn.Module):
             "gradient": 3 * sizes.design + sizes.features,
         }[mode]
         outputs = sizes.design if mode == "gradient" else sizes.design + sizes.errors
-        widths = ((inputs, _HIDDEN), (_HIDDEN, _HIDDEN), (_HIDDEN, outputs))
+        hidden = _HIDDEN[mode]
+        widths = ((inputs, hidden), (hidden, hidden), (hidden, outputs))
         self.layers = nn.ModuleList(
             nn.ModuleList(nn.utils.skip_init(nn.Linear, a, b) for a, b in widths)
             for _ in range(_LAYERS[mode])
@@ -187,7 +188,6 @@ def start_point(programme: Bilevel, mode: str, *, seed: int = 0) -> Tensor:
     return programme.start(RobustBeamformingDecision(beam, sensing))
 
 
-def schedule(step: int, steps: int) -> float:
-    """Factor on the learning rate: 2 % warm-up, then half a cosine to 0."""
-    warm = max(1, steps // 50)
-    return min(1.0, step / warm) * 0.5 * (1 + math.cos(math.pi * (step - 1) / steps))
+def schedule(part: float) -> float:
+    """Factor on the learning rate after ``part`` of the training: 2 % warm-up, cosine to 0."""
+    return min(1.0, 50 * part + 0.02) * 0.5 * (1 + math.cos(math.pi * min(part, 1.0)))

@@ -109,7 +109,11 @@ class BoblrbfDnn(LearnedSolver):
             if is_last:
                 break
             streams = streams.next_episode()
-            running = running + _update(setup, network, optimiser, streams, step, plan)
+            elapsed = spent + time.perf_counter() - begin
+            rate = plan.learning_rate * schedule(max(step / plan.steps, elapsed / plan.max_seconds))
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+            running = running + _update(setup, network, optimiser, streams, step)
         held_out = _draw(setup, "held-out", _HELD_OUT, plan.device)
         return Fitted(
             tensors=network.state_dict(),
@@ -167,15 +171,12 @@ def _update(
     optimiser: torch.optim.Optimizer,
     streams: Streams,
     step: int,
-    plan: FitPlan,
 ) -> Tensor:
     """One gradient step on fresh instances; returns the loss, detached."""
     instance = problem.sample(streams).to(dtype=torch.float32)
     programme = Bilevel(problem, instance)
     x = start_point(programme, network.mode, seed=step if network.mode == "literal" else 0)
     value = loss(network, programme, network(programme, x), step)
-    for group in optimiser.param_groups:
-        group["lr"] = plan.learning_rate * schedule(step + 1, plan.steps)
     optimiser.zero_grad()
     value.backward()
     torch.nn.utils.clip_grad_norm_(network.parameters(), _MAX_GRADIENT)
