@@ -109,7 +109,8 @@ class BranchBound(Solver):
                 row = recovered(i, lane, *covariances, best.sensing)
                 relaxed = type(best).cat([relaxed[:lane], row, relaxed[lane + 1 :]])
         relaxed = setup.project(i, relaxed)
-        for found in (relaxed, climb.solve(setup, i, seed=seed, start=relaxed).decision):
+        climbed = climb.solve(setup, i, seed=seed, start=relaxed).decision
+        for found in (relaxed, cast(RobustBeamformingDecision, climbed)):
             is_better = setup.evaluate(i, found).objective > setup.evaluate(i, best).objective
             best = found.where(is_better, best)
         return _solution(i, best, bounds)

@@ -113,6 +113,19 @@ def test_programme__solves_exact_channels():
     assert answer.cut.power_scale(sinr) == pytest.approx(answer.power_scale, rel=3e-3)
 
 
+def test_programme__forgets_earlier_instances():
+    """Clarabel's data update keeps the scaling of the first problem; answers would depend on it."""
+    network = networks(draw()[1])[0]
+    found = programme(network, is_sensing=False)
+    loud = network._replace(channel=1e3 * network.channel, radius=1e3 * network.radius)
+    sinr, answers = np.full((3, 1), 30.0), []
+    for before in (network, loud):
+        found.solve(before, sinr)
+        answers.append(found.solve(network, sinr))
+    assert answers[0].power_scale == answers[1].power_scale
+    np.testing.assert_array_equal(answers[0].cut.load, answers[1].cut.load)
+
+
 def test_programme__solver_failures_are_none(monkeypatch):
     import cvxpy as cp
 
