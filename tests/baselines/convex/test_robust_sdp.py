@@ -6,6 +6,8 @@ from baselines.convex.robust_sdp import RobustProgramme
 from isac_gym.physics.worst_case import worst_case
 from tests.baselines.convex.robust_cases import draw, exact, matched, networks
 
+PAIR = {"num_bs": 2, "num_antennas": 2, "num_streams": 2, "num_targets": 1}
+
 
 def programme(network, *, is_sensing):
     num_targets = network.targets.angle.shape[1] if is_sensing else 0
@@ -115,11 +117,11 @@ def test_programme__solves_exact_channels():
 
 def test_programme__forgets_earlier_instances():
     """Clarabel's data update keeps the scaling of the first problem; answers would depend on it."""
-    network = networks(draw()[1])[0]
-    found = programme(network, is_sensing=False)
+    network = networks(draw(**PAIR)[1])[0]
     loud = network._replace(channel=1e3 * network.channel, radius=1e3 * network.radius)
-    sinr, answers = np.full((3, 1), 30.0), []
+    sinr, answers = np.full((2, 1), 30.0), []
     for before in (network, loud):
+        found = RobustProgramme((2, 1, 2), 0)
         found.solve(before, sinr)
         answers.append(found.solve(network, sinr))
     assert answers[0].power_scale == answers[1].power_scale
