@@ -54,6 +54,24 @@ def preset_ids():
     return pairs
 
 
+LARGE = {"dense-19", "large"}
+TWINS = {"csi-05", "csi-20", "power-30", "power-35", "unresolved"}  # as another but for a number
+
+
+def extends_another(name):
+    """True if the scenario of a problem is that of another one, where its presets are tested."""
+    kinds = {key: family.make_problem().scenario_type for key, family in families().items()}
+    mine = kinds.pop(name)
+    return any(issubclass(mine, kind) for kind in kinds.values())
+
+
+def is_brief_preset(name, preset):
+    """True for presets whose tests belong to the default run."""
+    if preset == "paper":
+        return True
+    return preset not in LARGE | TWINS and not extends_another(name)
+
+
 def environment_ids():
     """Ids of all registered environments."""
     return [entry.id for family in families().values() for entry in family.environments]

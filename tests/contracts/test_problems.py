@@ -2,20 +2,11 @@ import pytest
 
 from isac_gym.core import family
 from isac_gym.testing import PROBLEM_CHECKS, check_problem
-from tests.conftest import preset_ids, problem_names
+from tests.conftest import extends_another, is_brief_preset, preset_ids
 from tests.contracts.toy import ToyProblem, ToyScenario
 
 ONCE = {"scenario_fields", "scenario_errors", "scenario_presets"}  # the same for all presets
 SHAPED = {"records", "sampling_rows", "evaluation_rows", "projection", "gradients"}  # by preset
-LARGE = {"dense-19", "large"}
-ONE_NUMBER = {"csi-05", "power-30", "power-35"}  # as another preset but for a number
-
-
-def extends_another(name):
-    """True if the scenario is that of another problem, whose presets are tested there."""
-    kinds = {other: family(other).make_problem().scenario_type for other in problem_names()}
-    mine = kinds.pop(name)
-    return any(issubclass(mine, kind) for kind in kinds.values())
 
 
 def cases():
@@ -23,9 +14,9 @@ def cases():
         for check in PROBLEM_CHECKS:
             if check in ONCE and preset != "paper":
                 continue
-            is_brief = preset == "paper" or (check in SHAPED and preset not in LARGE | ONE_NUMBER)
-            if extends_another(name):
-                is_brief = preset == "paper" and check not in ONCE
+            is_brief = preset == "paper" or (check in SHAPED and is_brief_preset(name, preset))
+            if check in ONCE and extends_another(name):
+                is_brief = False
             marks = [] if is_brief else [pytest.mark.slow]
             if check == "cuda":
                 marks = [pytest.mark.gpu]

@@ -3,38 +3,59 @@ import pytest
 from baselines.registry import make_solver, solvers
 from isac_gym.core import family
 from isac_gym.testing import SOLVER_CHECKS, check_solver
-from tests.conftest import preset_ids, problem_names
+from tests.conftest import is_brief_preset, preset_ids, problem_names
 from tests.contracts.toy import ToyProblem, ToyWaterfill
 
-LARGE = {"dense-19"}
-SLOW = {"sca-cvxpy", "gp-cvxpy"}  # seconds of imports, then half a second per instance
+SLOW = {"sca-cvxpy", "gp-cvxpy", "branch-bound"}  # seconds of imports, then slow instances
+QUICK = {  # fewer iterations by default, the solver's own with the slow tests
+    "pga": {"iterations": 12},
+    "pga-nominal": {"iterations": 12},
+    "relaxation": {"iterations": 12},
+    "boblrbf": {"iterations": 6},
+    "boblrbf-phase1": {"iterations": 6},
+    "boblrbf-literal": {"iterations": 6},
+    "wmmse-split": {"iterations": 40},
+    "robust-wmmse-split": {"iterations": 40},
+}
+
+
+def lengths(solver):
+    """Pairs (id, fields, marks): a quick version by default and the full one, slow."""
+    if solver not in QUICK:
+        yield "", {}, [pytest.mark.slow] if solver in SLOW else []
+        return
+    yield "", QUICK[solver], []
+    yield "full-", {}, [pytest.mark.slow]
 
 
 def cases():
     for name in problem_names():
         for solver in solvers(name):
-            for check in SOLVER_CHECKS:
-                marks = [pytest.mark.slow] if solver in SLOW else []
-                yield pytest.param(name, solver, check, id=f"{solver}-{check}", marks=marks)
+            for label, fields, marks in lengths(solver):
+                for check in SOLVER_CHECKS:
+                    case = f"{name}-{solver}-{label}{check}"
+                    yield pytest.param(name, solver, fields, check, id=case, marks=marks)
 
 
-@pytest.mark.parametrize(("name", "solver", "check"), list(cases()))
-def test_solver__conforms(name, solver, check):
-    SOLVER_CHECKS[check](make_solver(name, solver), family(name).make_problem())
+@pytest.mark.parametrize(("name", "solver", "fields", "check"), list(cases()))
+def test_solver__conforms(name, solver, fields, check):
+    SOLVER_CHECKS[check](make_solver(name, solver, **fields), family(name).make_problem())
 
 
 def certifying():
     for name, preset in preset_ids():
         for solver, kind in solvers(name).items():
             if kind.certifies:
-                marks = [pytest.mark.slow] if solver in SLOW or preset in LARGE else []
-                yield pytest.param(name, preset, solver, id=f"{preset}-{solver}", marks=marks)
+                for label, fields, marks in lengths(solver):
+                    marks = marks if is_brief_preset(name, preset) else [pytest.mark.slow]
+                    case = f"{name}-{preset}-{solver}{label and '-full'}"
+                    yield pytest.param(name, preset, solver, fields, id=case, marks=marks)
 
 
-@pytest.mark.parametrize(("name", "preset", "solver"), list(certifying()))
-def test_solver__is_never_beaten(name, preset, solver):
+@pytest.mark.parametrize(("name", "preset", "solver", "fields"), list(certifying()))
+def test_solver__is_never_beaten(name, preset, solver, fields):
     problem = family(name).make_problem(preset)
-    SOLVER_CHECKS["certificate"](make_solver(name, solver), problem)
+    SOLVER_CHECKS["certificate"](make_solver(name, solver, **fields), problem)
 
 
 def test_toy_solver__conforms():
