@@ -122,13 +122,16 @@ def crlb_slope(sensing: Sensing, covariance: ComplexArray) -> tuple[float, Compl
         covariance: Transmit covariances, (I, N, N), W.
 
     Returns:
-        CRLB in m^2 and -dCRLB / dR, (I, N, N) Hermitian PSD, m^2/W.
+        CRLB in m^2 and -dCRLB / dR, (I, N, N) Hermitian PSD, m^2/W; infinite and zero where a
+        target is not seen.
     """
     targets = [torch.from_numpy(np.ascontiguousarray(array))[None] for array in sensing]
     with torch.enable_grad():
         r = torch.from_numpy(covariance)[None].requires_grad_()
         value = inverse_trace(resolved_information(r, *targets)[0]).sum()
         (slope,) = torch.autograd.grad(value, r)
+    if not value.isfinite():
+        return value.item(), np.zeros_like(covariance)
     return value.item(), nearest_positive(-slope[0].numpy())
 
 

@@ -146,7 +146,7 @@ class RobustProgramme:
         return Answer(scale, beam, sensing, cut)
 
     def _has_point(self, tolerance: float) -> bool:
-        """True if Clarabel returns a point; its status is not asked, the cut is measured.
+        """True if Clarabel returns numbers; its status is not asked, the cut is measured.
 
         Without a warm start, since that keeps the scaling of the first instance ever solved, and
         without chordal decomposition, which makes it stall on embedded Hermitian matrices.
@@ -156,7 +156,8 @@ class RobustProgramme:
         with suppress(cp.SolverError, ValueError), warnings.catch_warnings():  # gave up, or NaN
             warnings.simplefilter("ignore", UserWarning)
             self.problem.solve(solver=self.solver, ignore_dpp=False, **options)
-            return self._scale.value is not None
+            held = [self._scale.value, *(row.dual_value for row in self._links.values())]
+            return all(value is not None and np.isfinite(value).all() for value in held)
         return False
 
     # --- the programme --------------------------------------------------------------------------
@@ -310,8 +311,9 @@ class RobustProgramme:
         if crlb_m2 is not None:
             value, slope = crlb_slope(network.targets, covariance)
             kappa = max(float(_value(self._cap, "dual_value").item()), 0.0) / crlb_m2
-            price = kappa * value**2
-            load -= kappa * network.max_power_w[:, None, None] * slope
+            if np.isfinite(kappa * value):
+                price = kappa * value**2
+                load -= kappa * network.max_power_w[:, None, None] * slope
         return Cut(signal.reshape(cells, users, size, size), load, float(weight.sum()), price)
 
 

@@ -10,7 +10,7 @@ from isac_gym.core import Budget, ScenarioError, Status
 from tests.baselines.convex.robust_cases import draw, matched, random_decision
 
 PAIR = {"num_bs": 2, "num_antennas": 2, "num_streams": 2, "target_box_m": 39.0}
-QUICK = BranchBound(gap=0.02, climb=15)
+QUICK = BranchBound(gap=0.03, climb=10)
 
 
 def objective(setup, instance, decision):
@@ -23,7 +23,7 @@ def test_branch_bound__certifies_and_is_never_beaten():
     bound, found = solution.certificate.bound, objective(setup, instance, solution.decision)
     assert solution.certificate.kind == "dual"
     assert (found <= bound).all()
-    assert (bound - found < 0.06).all()
+    assert (bound - found < 0.08).all()
     others = [random_decision(setup, instance), matched(setup, instance, share=0.9)]
     others.append(Pga(iterations=60).solve(setup, instance).decision)
     for other in others:

@@ -78,6 +78,12 @@ def test_crlb_slope__matches_the_metric_and_finite_differences():
         assert (ends[1] - ends[0]) / 2 == pytest.approx(np.vdot(slope, step).real, rel=1e-5)
 
 
+def test_crlb_slope__is_infinite_and_flat_in_the_dark():
+    value, slope = crlb_slope(networks(draw()[1])[0].targets, np.zeros((3, 3, 3), complex))
+    assert value > 1e9
+    assert np.isfinite(slope).all()
+
+
 def test_crlb_slope__asks_for_targets():
     network = networks(draw()[1])[0]._replace(sensing=None)
     with pytest.raises(ScenarioError, match="targets"):
