@@ -228,28 +228,32 @@ class DynamicRobustBeamforming(RobustBeamformingProcess):
             csi_error=s.csi_error,
         )
         draw = streams.normal("acceleration", old.target.shape[1], 2, dtype=state.dtype)
-        position, velocity, sign = targets.move(
+        position, velocity, turn = targets.move(
             old.target,
             state.velocity,
             self.acceleration_std_mps2 * draw,
             slot_s=self.slot_s,
             region_m=self._region_m,
         )
-        mean = targets.predict(state.track, self.slot_s)
-        track = torch.cat([mean[..., :2], sign * mean[..., 2:]], -1)
+        track = targets.predict(state.track, self.slot_s, turn)
+        covariance, yardstick = (
+            targets.turned(
+                targets.predict_covariance(each, self.slot_s, self.acceleration_std_mps2), turn
+            )
+            for each in (state.covariance, state.yardstick)
+        )
         energy, budget = self._recharged(state, power_w)
         moved = self._at(old.replace(**known._asdict(), max_power_w=budget), position)
         rate = rate_upper_bound(moved.channel, moved.radius, moved.weight, budget)
         moved = moved.replace(rate_bound=rate)
-        step = {"slot_s": self.slot_s, "acceleration_std_mps2": self.acceleration_std_mps2}
         after = state.replace(
             instance=moved,
             measured=self._seen(moved, track),
             age=torch.where(sent, 0, state.age + 1),
             velocity=velocity,
             track=track,
-            covariance=targets.predict_covariance(state.covariance, **step),
-            yardstick=targets.predict_covariance(state.yardstick, **step),
+            covariance=covariance,
+            yardstick=yardstick,
             rate_reference=self._rate_reference(moved),
             energy=energy,
         )

@@ -12,10 +12,13 @@ covariance E^-1, so that its error covariance is J^-1 exactly and its errors are
 Source: Tichavsky, Muravchik, Nehorai 1998 (posterior bound); Bar-Shalom 2001, section 6.3.2.
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 __all__ = [
+    "Turn",
     "bound_of",
     "information_root",
     "keep_apart",
@@ -24,9 +27,22 @@ __all__ = [
     "predict",
     "predict_covariance",
     "prior_covariance",
+    "turned",
 ]
 
 _APART_M = 1.0  # targets do not come closer to each other
+
+
+class Turn(NamedTuple):
+    """What turning back does to the free motion of targets, (B, T, 2) each.
+
+    Attributes:
+        shift: Position less that of the free motion, m.
+        sign: -1 where a velocity is reversed, else 1.
+    """
+
+    shift: Tensor
+    sign: Tensor
 
 
 def prior_covariance(like: Tensor, position_m: float, velocity_mps: float) -> Tensor:
@@ -69,9 +85,10 @@ def measure(
     return mean + step.reshape(mean.shape), posterior.reshape(covariance.shape)
 
 
-def predict(mean: Tensor, slot_s: float) -> Tensor:
-    """Means (B, T, 4) one slot later."""
-    return torch.cat([mean[..., :2] + slot_s * mean[..., 2:], mean[..., 2:]], -1)
+def predict(mean: Tensor, slot_s: float, turn: Turn) -> Tensor:
+    """Means (B, T, 4) one slot later, after turns the tracker sees."""
+    position = mean[..., :2] + slot_s * mean[..., 2:] + turn.shift
+    return torch.cat([position, turn.sign * mean[..., 2:]], -1)
 
 
 def predict_covariance(covariance: Tensor, slot_s: float, acceleration_std_mps2: float) -> Tensor:
@@ -92,7 +109,7 @@ def bound_of(covariance: Tensor) -> Tensor:
 
 def move(
     position: Tensor, velocity: Tensor, acceleration: Tensor, *, slot_s: float, region_m: float
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Turn]:
     """One slot of motion inside a square; targets turn back at its sides and before each other.
 
     Args:
@@ -103,16 +120,23 @@ def move(
         region_m: Half side of the square.
 
     Returns:
-        Positions, velocities, and the signs (B, T, 2) by which velocities were turned.
+        Positions, velocities, and the turns taken.
     """
-    after = position + slot_s * velocity + slot_s**2 / 2 * acceleration
-    is_out = after.abs() > region_m
-    after = torch.where(is_out, 2 * region_m * after.sign() - after, after)
+    free = position + slot_s * velocity + slot_s**2 / 2 * acceleration
+    is_out = free.abs() > region_m
+    after = torch.where(is_out, 2 * region_m * free.sign() - free, free)
     after = after.clamp(-region_m, region_m)
-    sign = torch.where(is_out, -1.0, 1.0).to(position.dtype)
     is_close = _gaps(after).amin(-1, keepdim=True) < _APART_M  # (B, T, 1)
-    sign = torch.where(is_close, -1.0, sign)
-    return torch.where(is_close, position, after), sign * (velocity + slot_s * acceleration), sign
+    after = torch.where(is_close, position, after)
+    sign = torch.where(is_out | is_close, -1.0, 1.0).to(position.dtype)
+    turn = Turn(after - free, sign)
+    return after, sign * (velocity + slot_s * acceleration), turn
+
+
+def turned(covariance: Tensor, turn: Turn) -> Tensor:
+    """Covariance (B, T, 4, T, 4) after turns the tracker sees: velocity errors change sign."""
+    sign = torch.cat([torch.ones_like(turn.sign), turn.sign], -1)  # (B, T, 4)
+    return sign[..., None, None] * covariance * sign[:, None, None]
 
 
 def keep_apart(position: Tensor, gap_m: float) -> Tensor:
