@@ -143,10 +143,11 @@ def _list(as_json: Json = False) -> None:
     for entry in catalogue:
         console.print(Text(f"{entry['name']}", style="bold"), entry["title"])
         console.print(Text(f"  {entry['paper']}", style="dim"))
-        grid = plain_table("environment", "what it is")
-        for environment in entry["environments"]:
-            grid.add_row(environment["id"], environment["doc"])
-        console.print(grid)
+        if entry["environments"]:
+            grid = plain_table("environment", "what it is")
+            for environment in entry["environments"]:
+                grid.add_row(environment["id"], environment["doc"])
+            console.print(grid)
         console.print(f"  {len(entry['solvers'])} solvers:", ", ".join(entry["solvers"]) or "none")
         console.print(f"  {entry['tasks']} leaderboard tasks")
 

@@ -77,6 +77,20 @@ def test_list__text_names_what_json_names(run):
     assert "isac/PowerControlTracking-v0" in result.stdout
 
 
+def test_list__prints_no_empty_tables(run):
+    problems = json.loads(run("list", "--json").stdout)["problems"]
+    text = run("list").stdout
+    assert text.count("what it is") == sum(bool(p["environments"]) for p in problems)
+    assert all(p["name"] in text for p in problems)
+
+
+def test_show__a_problem_without_environments(run):
+    result = run("show", "robust_front")
+    assert result.exit_code == 0
+    assert "objective     hypervolume" in result.stdout
+    assert "reward" not in result.stdout
+
+
 def test_show__json_is_the_card(run):
     from isac_gym.card import card
 
