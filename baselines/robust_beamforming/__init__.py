@@ -22,6 +22,7 @@ SOLVERS = {
     "rzf-null": f"{_HERE}.closed_form:RzfNull",
     "wmmse-split": f"{_HERE}.wmmse:Wmmse",
     "robust-wmmse-split": f"{_HERE}.wmmse:RobustWmmse",
+    "branch-bound": "baselines.convex.robust_beamforming:BranchBound",
 }
 
 FRONT_SOLVERS = {

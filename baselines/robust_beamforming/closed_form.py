@@ -8,6 +8,7 @@ from torch import Tensor
 
 from baselines.robust_beamforming.objective import typed
 from isac_gym.core.errors import ScenarioError
+from isac_gym.core.linalg import hermitian_eigh
 from isac_gym.core.problem import Problem
 from isac_gym.core.records import TensorRecord
 from isac_gym.core.solution import Budget, Solution, Solver, Status, status_tensor
@@ -88,7 +89,7 @@ def best_sensing(problem: RobustBeamforming, instance: RobustBeamformingInstance
     factor, count = problem.sensing_optimum(instance)[1], problem.scenario.num_streams
     if factor.shape[-1] <= count:
         return torch.nn.functional.pad(factor, (0, count - factor.shape[-1]))
-    value, vector = torch.linalg.eigh(factor @ factor.mH)
+    value, vector = hermitian_eigh(factor @ factor.mH)
     kept = vector[..., -count:] * value[..., None, -count:].clamp_min(0).sqrt()
     return unit_power(kept, instance.max_power_w)
 
@@ -102,7 +103,7 @@ def null_projected(instance: RobustBeamformingInstance, factor: Tensor) -> Tenso
     batch, cells, _, users, antennas = i.channel.shape
     rows = i.channel.reshape(batch, cells, cells * users, antennas)
     gram = rows.mT @ rows.conj()
-    value, vector = torch.linalg.eigh(gram)
+    value, vector = hermitian_eigh(gram)
     is_null = value < 1e-9 * value[..., -1:]
     basis = vector * is_null[..., None, :]
     return unit_power(basis @ (basis.mH @ factor), i.max_power_w)

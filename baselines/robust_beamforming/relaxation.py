@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from baselines.robust_beamforming.objective import Utilities, scalarise, typed
+from isac_gym.core.linalg import hermitian_eigh
 from isac_gym.core.problem import Problem
 from isac_gym.core.records import TensorRecord
 from isac_gym.core.solution import Budget, Certificate, Solution, Solver, Status
@@ -98,7 +99,7 @@ def _ascend(
     p = i.preference[:, None, None, None]
     parts = (p.sqrt() * _unit(own), (1 - p).sqrt() * _unit(toward), 0.1 * _unit(eye))
     start = torch.cat(parts, -1)
-    value, vector = torch.linalg.eigh(start @ start.mH)
+    value, vector = hermitian_eigh(start @ start.mH)
     point = unit_power(vector * value[..., None, :].clamp_min(0).sqrt(), i.max_power_w)
     root = i.max_power_w.sqrt()[..., None, None]
     mean, square = torch.zeros_like(point), torch.zeros_like(i.max_power_w)
@@ -138,7 +139,7 @@ def _close(
         value = weight * found.rate + (1 - weight) * found.sensing
         (slope,) = torch.autograd.grad(value.sum(), covariance)
     slope = (slope + slope.mH) / 2
-    most = torch.linalg.eigvalsh(slope)[..., -1].clamp_min(0)
+    most = hermitian_eigh(slope)[0][..., -1].clamp_min(0)
     used = (slope.conj() * covariance).real.sum((-2, -1))
     gap = (instance.max_power_w * most - used).sum(-1)
     return (value + gap).detach() + _ROUNDING, gap.detach()
@@ -209,7 +210,7 @@ class Relaxation(Solver):
         tiny = torch.finfo(instance.preference.dtype).tiny ** 0.5
         gain = (own.conj() * toward).real.sum(-2, keepdim=True).clamp_min(tiny)
         beam = toward / (gain * own.shape[-1]).sqrt()
-        value, vector = torch.linalg.eigh(covariance - beam @ beam.mH)
+        value, vector = hermitian_eigh(covariance - beam @ beam.mH)
         count = problem.scenario.num_streams
         rest = vector[..., -count:] * value[..., None, -count:].clamp_min(0).sqrt()
         return RobustBeamformingDecision(beam.mT, rest)

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from baselines.robust_beamforming.closed_form import Parts, Split, beams, best_sensing
 from isac_gym.core.errors import ScenarioError
+from isac_gym.core.linalg import hermitian_eigh
 from isac_gym.core.loops import iterate
 from isac_gym.core.solution import Budget
 from isac_gym.problems.robust_beamforming.model import (
@@ -91,7 +92,7 @@ def _within_budget(gram: Tensor, load: Tensor, wanted: Tensor, power: Tensor) ->
     With A = U q U^H: sum_ki |U^H b_k|_i^2 / (q_i + load_k + mu)^2 = P. The inverse root of the left
     side is concave, so Newton from a lower limit of mu is monotone.
     """
-    q, vector = torch.linalg.eigh(gram)
+    q, vector = hermitian_eigh(gram)
     turned = wanted @ vector.conj()  # U^H b, (B, l, k, N)
     size = turned.real.square() + turned.imag.square()
     # Without load b lies in the range of A; entries off it are rounding.

@@ -10,6 +10,8 @@ Source: Conn, Gould, Toint 2000, Trust-Region Methods, ch. 7 (secular equation, 
 import torch
 from torch import Tensor
 
+from isac_gym.core.linalg import hermitian_eigh
+
 __all__ = [
     "NEWTON_STEPS",
     "all_on_cpu",
@@ -38,7 +40,7 @@ def strongest_power(
         of the largest power, both (B, I, I, K).
     """
     tiny = torch.finfo(radius.dtype).tiny
-    value, vector = torch.linalg.eigh(covariance)  # ascending, (B, l, N)
+    value, vector = hermitian_eigh(covariance)  # ascending, (B, l, N)
     top = value[..., -1:].clamp_min(tiny)
     q = (value / top).clamp_min(0)[:, :, None, None]  # (B, l, 1, 1, N)
     batch, cells, _, users, antennas = channel.shape
@@ -84,7 +86,7 @@ def weakest_power(channel: Tensor, radius: Tensor, covariance: Tensor) -> Tensor
     """
     info = torch.finfo(radius.dtype)
     with torch.no_grad():
-        value, vector = torch.linalg.eigh(covariance)
+        value, vector = hermitian_eigh(covariance)
         top = value[..., -1:].clamp_min(info.tiny)
         q = (value / top).clamp_min(0)[:, :, None]
         g = channel @ vector.conj()

@@ -27,6 +27,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from isac_gym.core.linalg import hermitian_eigh
 from isac_gym.physics.trust_region import (
     NEWTON_STEPS,
     all_on_cpu,
@@ -110,21 +111,18 @@ def worst_case(
         See :class:`WorstCase`. Lanes with a non-finite covariance give NaN.
     """
     count = NEWTON_STEPS[radius.dtype] if steps is None else steps
-    finite = covariance.isfinite().flatten(1).all(1)
-    safe = torch.where(finite[:, None, None, None], covariance, 0)
-    error, power, bound = strongest_power(channel, radius, safe, count)
+    error, power, bound = strongest_power(channel, radius, covariance, count)
     cells = channel.shape[1]
     others = ~torch.eye(cells, dtype=torch.bool, device=channel.device)[:, :, None]
     attained = 1 + (power * others).sum(1)  # (B, c, k)
     at_most = 1 + (bound * others).sum(1)
     own_channel = torch.diagonal(channel, dim1=1, dim2=2).permute(0, 3, 1, 2)
     own_radius = torch.diagonal(radius, dim1=1, dim2=2).mT
-    rest = safe[:, :, None] - beam[..., :, None] * beam[..., None, :].conj()
+    rest = covariance[:, :, None] - beam[..., :, None] * beam[..., None, :].conj()
     floors = (attained, at_most)
     sinr, lower, own_error = _weakest(own_channel, own_radius, beam, rest, floors, count)
     error = torch.where(others[..., None], error, own_error[:, None])
-    poison = torch.where(finite, 0.0, torch.nan).to(sinr.dtype)[:, None, None]
-    return WorstCase(sinr + poison, lower + poison, error)
+    return WorstCase(sinr, lower, error)
 
 
 class _Link(NamedTuple):
@@ -187,7 +185,7 @@ def _weakest(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Smallest |v^H x|^2 / (x^H A x + c0), ||x - h|| <= radius: value, lower bound, error."""
     tiny = torch.finfo(radius.dtype).tiny
-    value, vector = torch.linalg.eigh(matrix)
+    value, vector = hermitian_eigh(matrix)
     value = value.clamp_min(0)
     g, w = ((vector.mH @ t[..., None])[..., 0] for t in (h, v))
     link = _Link.of(value, g, w, floors[0], radius.clamp_min(tiny**0.25))

@@ -1,10 +1,6 @@
 """Conformance of problems: sampling, evaluation, projection, validation, scenarios."""
 
-import linecache
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 import torch
@@ -24,6 +20,7 @@ from isac_gym.testing.common import (
     flat_rows,
     global_state_guard,
 )
+from isac_gym.testing.cuda import cuda_agrees
 from isac_gym.testing.scenarios import scenario_errors, scenario_fields_matter, scenario_presets
 
 __all__ = ["PROBLEM_CHECKS", "check_problem"]
@@ -134,46 +131,6 @@ def _meta(problem: Problem) -> None:
         wanted = {n: (t.shape, t.dtype) for n, t in function(instance, decision).items()}
         seen = {n: (t.shape, t.dtype) for n, t in result.items()}
         demand(seen == wanted, check, f"{name} to give the same shapes and dtypes", seen)
-
-
-def _cuda(problem: Problem) -> None:
-    """On a GPU: the same instances and results, without synchronising. Nothing without a GPU."""
-    if not torch.cuda.is_available():
-        return
-    same = {"check": "problem.cuda", "expected": "CUDA to agree with the CPU"}
-    instance = _draw(problem)
-    there = problem.sample(Streams.from_seed(_SEED, _BATCH, device="cuda"))
-    demand_same_records(instance, there.to("cpu"), 1e-9, **same)
-    there = instance.to("cuda")
-    for decision in candidates(problem, instance).values():
-        for name, function in (("evaluate", problem.evaluate), ("project", problem.project)):
-            moved = decision.to("cuda")
-            function(there, moved)  # first call: lazy set-up of libraries may synchronise
-            with _synchronisations() as seen:
-                result = function(there, moved)
-            demand(not seen, "problem.cuda", f"{name} without host synchronisation", seen)
-            demand_same_records(function(instance, decision), result.to("cpu"), 1e-9, **same)
-
-
-@contextmanager
-def _synchronisations() -> Iterator[list[str]]:
-    """Lines of the body that make the host wait for the GPU.
-
-    Hermitian eigendecompositions are forgiven: torch checks their success on the host and offers
-    no variant that does not.
-    """
-    found: list[str] = []
-    torch.cuda.set_sync_debug_mode("warn")
-    try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            yield found
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
-    for warning in caught:
-        line = linecache.getline(warning.filename, warning.lineno).strip()
-        if "synchroniz" in str(warning.message) and "linalg.eigh" not in line:
-            found.append(f"{Path(warning.filename).name}:{warning.lineno}: {line}")
 
 
 def _projection(problem: Problem) -> None:
@@ -372,7 +329,7 @@ PROBLEM_CHECKS: Mapping[str, Callable[[Problem], None]] = MappingProxyType(
         "seeds": _seeds,
         "evaluation_rows": _evaluation_rows,
         "meta": _meta,
-        "cuda": _cuda,
+        "cuda": cuda_agrees,
         "projection": _projection,
         "gradients": _gradients,
         "purity": _purity,

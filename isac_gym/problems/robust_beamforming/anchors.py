@@ -10,11 +10,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from isac_gym.core.linalg import hermitian_eigh
 from isac_gym.physics.multistatic import target_bounds
 
 __all__ = ["crlb_lower_bound", "rate_upper_bound", "unit_power"]
 
 _LEAST_RATE = 1e-9  # bit/s/Hz; a positive normaliser where no rate is certain
+_RISE = 1e-9  # relative rise of the CRLB that is rounding, not overshoot
 Information = Callable[[Tensor], Tensor]  # covariances (B, I, N, N) -> information (B, n, n)
 
 
@@ -40,13 +42,10 @@ def rate_upper_bound(channel: Tensor, radius: Tensor, weight: Tensor, power: Ten
     need = 1 / gain.clamp_min(tiny)
     order = (need / weight).argsort(-1)
     weights, needs = weight.gather(-1, order), need.gather(-1, order)
-    level = (power[..., None] + needs.cumsum(-1)) / weights.cumsum(
-        -1
-    )  # if the first 1, 2, ... serve
+    level = power[..., None] + needs.cumsum(-1)  # if only the first 1, 2, ... are served
+    level = level / weights.cumsum(-1)
     level = torch.where(level * weights > needs, level, torch.inf).amin(-1, keepdim=True)
-    level = torch.where(
-        level.isinf(), 0, level
-    )  # no user of the station can be guaranteed anything
+    level = torch.where(level.isinf(), 0, level)  # nobody can be guaranteed anything
     share = (level * weight - need).clamp_min(0)
     rate = (weight * torch.log1p(share * gain)).sum((-2, -1)) / math.log(2)
     return rate.clamp_min(_LEAST_RATE)
@@ -78,12 +77,12 @@ def crlb_lower_bound(
         pull = unit_power(-slope @ factor, power)
         moved = unit_power((1 - part) * factor + part * pull, power)
         new_value, new_slope = _slope(information, moved)
-        is_better = new_value <= value
+        is_better = new_value <= value * (1 + _RISE)
         share = torch.where(is_better, share, share / 2)
         value = torch.where(is_better, new_value, value)
         lift = is_better[:, None, None, None]
         factor, slope = torch.where(lift, moved, factor), torch.where(lift, new_slope, slope)
-    price = torch.linalg.eigvalsh(-slope)[..., -1].clamp_min(0)  # (B, I)
+    price = hermitian_eigh(-slope)[0][..., -1].clamp_min(0)  # (B, I)
     return value.square() / (power * price).sum(-1), factor
 
 

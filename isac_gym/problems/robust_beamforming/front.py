@@ -95,7 +95,7 @@ class RobustFront(Problem):
         """Instances of all points, (B S): every channel with every preference of the grid."""
         rows = torch.arange(instance.batch_size, device=instance.device)
         many = instance[rows.repeat_interleave(NUM_POINTS)]
-        grid = preference_grid(NUM_POINTS).to(instance.preference)
+        grid = preference_grid(NUM_POINTS, dtype=instance.dtype, device=instance.device)
         return many.replace(preference=grid.repeat(instance.batch_size))
 
     def gather(self, decision: RobustBeamformingDecision) -> RobustFrontDecision:
@@ -160,9 +160,15 @@ class RobustFront(Problem):
         self.points.validate(instance)
 
 
-def preference_grid(num_points: int) -> Tensor:
+def preference_grid(
+    num_points: int,
+    *,
+    dtype: torch.dtype = torch.float64,
+    device: torch.device | str = "cpu",
+) -> Tensor:
     """Preferences p_k = u_2 / (u_1 + u_2) of the rays u at (k + 1/2) 90 / S degrees, (S,)."""
-    angle = (torch.arange(num_points, dtype=torch.float64) + 0.5) / num_points * (math.pi / 2)
+    place = torch.arange(num_points, dtype=dtype, device=device) + 0.5
+    angle = place / num_points * (math.pi / 2)
     return torch.sin(angle) / (torch.sin(angle) + torch.cos(angle))
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from isac_gym.core.errors import ShapeError
+from isac_gym.core.linalg import hermitian_eigh
 from isac_gym.core.records import TensorRecord, tensor_field
 
 __all__ = [
@@ -111,7 +112,7 @@ def sensing_factor(covariance: Tensor, num_streams: int) -> Tensor:
     """
     size = covariance.abs().amax((-2, -1)).clamp_min(torch.finfo(covariance.real.dtype).tiny)
     skew = (covariance - covariance.mH).abs().amax((-2, -1)) / size
-    value, vector = torch.linalg.eigh((covariance + covariance.mH) / 2)
+    value, vector = hermitian_eigh((covariance + covariance.mH) / 2)
     value = value / size[..., None]
     lost = value[..., : max(value.shape[-1] - num_streams, 0)].clamp_min(0).sum(-1)
     for bad, allowed in (
