@@ -163,7 +163,9 @@ def _figures(
     out: Annotated[Path, typer.Option(help="Folder for figures, data and verdicts.")] = Path(
         "figures"
     ),
-    draws: Annotated[int, typer.Option(min=1, help="Random draws per point.")] = 10_000,
+    draws: Annotated[
+        int | None, typer.Option(min=1, help="Random draws; default: the figures' own number.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the draws.")] = 11,
     as_json: Json = False,
 ) -> None:
@@ -178,9 +180,9 @@ def _figures(
     points = list(entry_points(group="isac_gym.figures", name=name))
     if not points:
         raise ScenarioError(f"{name} has no figures.")
-    make_figures = points[0].load()
+    make_figures, number = points[0].load(), {} if draws is None else {"draws": draws}
     with Console(stderr=True).status("drawing instances") as status:
-        verdicts = make_figures(out, draws=draws, seed=seed, progress=status.update)
+        verdicts = make_figures(out, **number, seed=seed, progress=status.update)
     if as_json:
         fields = ("id", "verdict", "holds", "claim", "source", "measured", "expected")
         report = [{field: getattr(v, field) for field in fields} for v in verdicts]

@@ -1,12 +1,15 @@
 """Offline certifier of robust beamforming: branch and bound over semidefinite programmes.
 
-Slow on purpose: lanes one after the other, about 0.1 s per programme and ten to a few hundred of
-them per lane. For stored instances, where a tight bound is worth minutes.
+Slow on purpose: about 0.1 s per programme and ten to a few hundred of them per lane. For stored
+instances, where a tight bound is worth minutes; many lanes are shared among processes.
 """
 
 import math
+import multiprocessing
+import os
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -27,6 +30,39 @@ from isac_gym.problems.robust_beamforming.model import (
 __all__ = ["BranchBound", "network_of", "recovered"]
 
 _AIM = ("preference", "rate_bound", "crlb_bound")
+_FEW_LANES = 16  # below it starting processes is not worth it
+
+
+class _Lane(NamedTuple):
+    """Arguments of one lane's search, free of tensors, so that another process can run it."""
+
+    network: Network
+    weight: Any
+    aim: tuple[float, float, float]
+    incumbent: float
+    limits: dict[str, Any]
+
+    @classmethod
+    def of(
+        cls,
+        instance: RobustBeamformingInstance,
+        lane: int,
+        incumbent: float,
+        limits: dict[str, Any],
+    ) -> "_Lane":
+        weight = instance.weight[lane, :, 0].double().cpu().numpy()
+        preference, rate, crlb = (getattr(instance, name)[lane].item() for name in _AIM)
+        aim = (preference, rate, crlb)
+        return cls(network_of(instance, lane), weight, aim, incumbent, limits)
+
+
+def _search(lane: _Lane) -> Any:
+    """Certified bound of one lane."""
+    rates = _rates()
+    aim = rates.Chebyshev(*lane.aim)
+    return rates.bound_rates(
+        lane.network, lane.weight, aim, incumbent=lane.incumbent, **lane.limits
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +85,7 @@ class BranchBound(Solver):
         seconds: Time limit per lane, > 0; the bound is valid when it strikes.
         programmes: Limit on the semidefinite programmes per lane, >= 1.
         climb: Iterations of the reference, before and after, >= 1.
+        workers: Processes that share 16 lanes or more; 0: one per processor.
     """
 
     name: ClassVar[str] = "branch-bound"
@@ -59,14 +96,15 @@ class BranchBound(Solver):
     seconds: float = 120.0
     programmes: int = 400
     climb: int = 150
+    workers: int = 0
 
     def __post_init__(self) -> None:
         for name in ("gap", "seconds"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ScenarioError(f"{name} must be > 0, got {getattr(self, name)}.")
-        for name in ("programmes", "climb"):
-            if getattr(self, name) < 1:
-                raise ScenarioError(f"{name} must be >= 1, got {getattr(self, name)}.")
+        for name, least in (("programmes", 1), ("climb", 1), ("workers", 0)):
+            if getattr(self, name) < least:
+                raise ScenarioError(f"{name} must be >= {least}, got {getattr(self, name)}.")
 
     def solve(
         self,
@@ -84,24 +122,18 @@ class BranchBound(Solver):
         """
         setup, i = cast(RobustBeamforming, problem), cast(RobustBeamformingInstance, instance)
         _check(i)
-        rates = _rates()
         climb = Pga(iterations=min(self.climb, budget.iterations or self.climb))
         if start is None:
             start = climb.solve(setup, i, seed=seed).decision
         best = setup.project(i, cast(RobustBeamformingDecision, start))
         value = setup.evaluate(i, best).objective
-        bounds = [
-            rates.bound_rates(
-                network_of(i, lane),
-                i.weight[lane, :, 0].double().cpu().numpy(),
-                rates.Chebyshev(*(getattr(i, name)[lane].item() for name in _AIM)),
-                gap=self.gap if budget.tolerance is None else budget.tolerance,
-                incumbent=value[lane].item(),
-                seconds=self.seconds,
-                programmes=budget.iterations or self.programmes,
-            )
-            for lane in range(i.batch_size)
-        ]
+        limits = {
+            "gap": self.gap if budget.tolerance is None else budget.tolerance,
+            "seconds": self.seconds,
+            "programmes": budget.iterations or self.programmes,
+        }
+        lanes = [_Lane.of(i, lane, value[lane].item(), limits) for lane in range(i.batch_size)]
+        bounds = self._bounds(lanes)
         relaxed = best
         for lane, bound in enumerate(bounds):
             if bound.answer is not None:
@@ -114,6 +146,14 @@ class BranchBound(Solver):
             is_better = setup.evaluate(i, found).objective > setup.evaluate(i, best).objective
             best = found.where(is_better, best)
         return _solution(i, best, bounds)
+
+    def _bounds(self, lanes: list[_Lane]) -> list[Any]:
+        workers = self.workers or os.cpu_count() or 1
+        if len(lanes) < _FEW_LANES or workers == 1:
+            return [_search(lane) for lane in lanes]
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(min(workers, len(lanes)), mp_context=context) as pool:
+            return list(pool.map(_search, lanes))
 
 
 def network_of(instance: RobustBeamformingInstance, lane: int) -> Network:

@@ -51,8 +51,8 @@ class _Stage:
 
     def to(self, device: str, dtype: torch.dtype) -> "_Stage":
         """The same on another device."""
-        moved = (t.to(device, dtype) for t in (self.instance, self.decision))
-        return _Stage(self.problem, *moved, few=self.few)
+        instance, decision = self.instance.to(device, dtype), self.decision.to(device, dtype)
+        return _Stage(self.problem, instance, decision, self.few)
 
 
 Run = Callable[[_Stage], Tensor]
@@ -161,7 +161,9 @@ def _sdp(stage: _Stage) -> Tensor:
         )
         v = beam[b, c, k]
         rest = covariance[b, c] - v[:, None] * v.conj()
-        found[b, c, k] = programme.weakest(channel[b, c, c, k], radius[b, c, c, k], v, rest, noise)
+        found[b, c, k] = programme.weakest(
+            channel[b, c, c, k], float(radius[b, c, c, k]), v, rest, noise
+        )
     return found
 
 

@@ -6,7 +6,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from baselines.robust_beamforming import closed_form, pga, wmmse
+from baselines.robust_beamforming import boblrbf, closed_form, learned, pga, wmmse
 from baselines.robust_beamforming.relaxation import Relaxation, support_lines
 from isac_gym.core.problem import Problem
 from isac_gym.core.records import TensorRecord
@@ -22,6 +22,12 @@ from isac_gym.problems.robust_beamforming.model import (
 )
 
 __all__ = [
+    "BoblrbfDnnFeaturesFront",
+    "BoblrbfDnnFront",
+    "BoblrbfDnnGradientFront",
+    "BoblrbfFront",
+    "BoblrbfLiteralFront",
+    "BoblrbfPhase1Front",
     "FrontRelaxation",
     "MrtNullFront",
     "MrtSplitFront",
@@ -77,6 +83,36 @@ class PgaFront(OnFront, pga.Pga):
 @dataclass(frozen=True, kw_only=True)
 class PgaNominalFront(OnFront, pga.PgaNominal):
     """:class:`~baselines.robust_beamforming.pga.PgaNominal` on every point."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoblrbfFront(OnFront, boblrbf.Boblrbf):
+    """:class:`~baselines.robust_beamforming.boblrbf.Boblrbf` on every point."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoblrbfPhase1Front(OnFront, boblrbf.BoblrbfPhase1):
+    """:class:`~baselines.robust_beamforming.boblrbf.BoblrbfPhase1` on every point."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoblrbfLiteralFront(OnFront, boblrbf.BoblrbfLiteral):
+    """:class:`~baselines.robust_beamforming.boblrbf.BoblrbfLiteral` on every point."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoblrbfDnnFront(OnFront, learned.BoblrbfDnn):
+    """:class:`~baselines.robust_beamforming.learned.BoblrbfDnn` on every point."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoblrbfDnnFeaturesFront(OnFront, learned.BoblrbfDnnFeatures):
+    """:class:`~baselines.robust_beamforming.learned.BoblrbfDnnFeatures` on every point."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoblrbfDnnGradientFront(OnFront, learned.BoblrbfDnnGradient):
+    """:class:`~baselines.robust_beamforming.learned.BoblrbfDnnGradient` on every point."""
 
 
 class _SharesFront(closed_form.Split):
