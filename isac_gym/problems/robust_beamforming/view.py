@@ -201,7 +201,8 @@ class RobustBeamformingView(Process):
         reach = s.bs_radius_m + s.max_user_distance_m
         angle = torch.arange(49, dtype=torch.float64) * (2 * math.pi / 48)
         outline = reach * torch.stack([torch.cos(angle), torch.sin(angle)], -1)
-        users = tuple(f"{cell}.{user}" for cell in range(s.num_bs) for user in range(s.num_users))
+        pairs = tuple(f"{cell}.{user}" for cell in range(s.num_bs) for user in range(s.num_users))
+        users = self.agents if s.num_users == 1 else pairs  # then in the stations' colours
         targets = tuple(f"target {index}" for index in range(s.num_targets))
         rate, share = float(row.rate.sum()), float(now.preference[0])
         title = f"slot {int(row.slot[0])}, preference {share:.2f}, worst rate {rate:.1f} bit/s/Hz"
