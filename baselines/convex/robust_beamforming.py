@@ -5,9 +5,7 @@ instances, where a tight bound is worth minutes; many lanes are shared among pro
 """
 
 import math
-import multiprocessing
 import os
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, cast
 
@@ -151,9 +149,9 @@ class BranchBound(Solver):
         workers = self.workers or os.cpu_count() or 1
         if len(lanes) < _FEW_LANES or workers == 1:
             return [_search(lane) for lane in lanes]
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(min(workers, len(lanes)), mp_context=context) as pool:
-            return list(pool.map(_search, lanes))
+        from joblib import Parallel, delayed  # works in notebooks too, which spawning does not
+
+        return list(Parallel(n_jobs=workers)(delayed(_search)(lane) for lane in lanes))
 
 
 def network_of(instance: RobustBeamformingInstance, lane: int) -> Network:
