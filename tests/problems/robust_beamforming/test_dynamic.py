@@ -333,3 +333,20 @@ def test_targets__stay_in_their_square():
 def test_yardstick__never_loses_to_a_mixed_policy():
     _, _, state = play(make(), 16, 6)
     assert (targets.bound_of(state.yardstick) < targets.bound_of(state.covariance)).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_lost_estimates__leave_no_rate_and_valid_instances(dtype):
+    process = make(pilots="never", correlation=0.5, action_mode="structured")
+    state, streams = start(process, 4)
+    state = state.to(dtype=dtype)
+    for number in range(1, 7):
+        decision = split_by_preference(process, state)
+        result = process.advance(state, decision, streams.at_step(number))
+        state = result.state
+        process.problem.validate(process.truth(state))
+        assert torch.isfinite(result.reward).all()
+    assert (norm(state.instance.channel) < state.instance.radius).all()
+    assert float(result.objectives[:, 0].max()) < 1e-9
+    assert (result.metrics.rate_utility == 0).all()
+    assert (result.objectives[:, 1] > 0).all()
