@@ -115,7 +115,8 @@ def ideal_fronts(levels):
 def ideal_schemes():
     """Hypervolumes; spreads differ, so that differences have intervals too."""
     table = Table("csi_error")
-    defaults = {"pga-nominal": 0.795, "wmmse-split": 0.4, "robust-wmmse-split": 0.4}
+    others = ("wmmse-split", "robust-wmmse-split", *NETWORKS)
+    defaults = {"pga-nominal": 0.795} | dict.fromkeys(others, 0.4)
     spreads = {"boblrbf": 0.07, "boblrbf-literal": 0.05, "pga-nominal": 0.02}
     for error in measure.AUDITED:
         for scheme in measure.SCHEMES:

@@ -93,7 +93,7 @@ def figure_training(folder: Path, trainings: list[Training], levels: Table) -> N
         step, seconds, losses, values = zip(*each.curve[1:], strict=True)
         loss.plot(step, losses, **style)
         value.plot(seconds, values, **style)
-    for scheme, place in zip(LEVELS, ("bottom", "top", "bottom"), strict=True):
+    for scheme, place in zip(LEVELS, ("bottom", "bottom", "top"), strict=True):
         level = levels.at("uniform", scheme, "objective").value
         value.axhline(level, color=LOOKS[scheme]["color"], ls="--", lw=1)
         value.annotate(
@@ -146,7 +146,7 @@ def figure_schemes(folder: Path, schemes: Table, draws: int) -> None:
         (f"CSI error {e:g}", {**s, "marker": "o", "ls": ""}) for e, s in _ERROR_STYLES.items()
     ]
     entries += [("certified ceiling", {"color": "black", "ls": "--"})]
-    axis.legend(handles=handles(entries), loc="lower right", frameon=True, framealpha=1)
+    axis.legend(handles=handles(entries), loc="lower right", bbox_to_anchor=(0.95, 0))
     caption = (
         f"All schemes (not in the paper): seven points per channel, {draws} common channels, "
         "means and 95 % intervals over channels, exact scorer. The ceilings ignore interference: "

@@ -65,15 +65,15 @@ class Channels:
         """All channels with all preferences, batch size D S."""
         return self.front.spread(self.instance)
 
-    def play(self, scheme: str, *, iterations: int | None = None) -> Play:
-        """Scored fronts of a registered solver; None keeps the solver's own iterations."""
+    def play(self, scheme: str, *, iterations: int | None = None, **fields: object) -> Play:
+        """Scored fronts of a registered solver with its own iterations, or with others."""
         budget = Budget(iterations=iterations)
         with torch.no_grad():
-            solver = make_solver(self.front.points.name, scheme)
+            solver = make_solver(self.front.points.name, scheme, **fields)
             if isinstance(solver, Boblrbf):
                 claim = solver.run(self.front.points, self.points, budget=budget)
                 return Play(self._score(self.front.gather(claim.decision)), claim)
-            solver = make_solver(self.front.name, scheme)
+            solver = make_solver(self.front.name, scheme, **fields)
             found = solver.solve(self.front, self.instance, budget=budget)
             proof = found.certificate
             metrics = self._score(cast(RobustFrontDecision, found.decision))

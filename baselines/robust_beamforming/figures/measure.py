@@ -14,7 +14,12 @@ from torch import Tensor
 from baselines.figures import Estimate, Table
 from baselines.robust_beamforming.boblrbf import Claim
 from baselines.robust_beamforming.figures.draws import PREFERENCES, Channels, Play
-from baselines.robust_beamforming.figures.speed import Training, measure_speed, read_trainings
+from baselines.robust_beamforming.figures.speed import (
+    NETWORKS,
+    Training,
+    measure_speed,
+    read_trainings,
+)
 from isac_gym.problems.robust_beamforming.front import FrontMetrics
 
 __all__ = [
@@ -42,7 +47,15 @@ SPEED_CSI_ERROR = 0.1
 FRONT_SCHEMES = ("pga", "boblrbf")
 VARIANTS = ("boblrbf-literal", "boblrbf-phase1", "boblrbf")
 CLOSED = ("mrt-split", "mrt-null", "zf-split", "zf-null", "rzf-split", "rzf-null")
-SCHEMES = (*CLOSED, "wmmse-split", "robust-wmmse-split", *VARIANTS, "pga-nominal", "pga")
+SCHEMES = (
+    *CLOSED,
+    "wmmse-split",
+    "robust-wmmse-split",
+    *NETWORKS,
+    *VARIANTS,
+    "pga-nominal",
+    "pga",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,11 +84,17 @@ class Effort:
 
     def iterations(self, scheme: str) -> int | None:
         """Iterations of a scheme; None where there is nothing to choose."""
-        if scheme.startswith("boblrbf"):
+        if scheme in VARIANTS:
             return self.boblrbf
         if scheme.startswith("pga"):
             return self.pga
         return self.wmmse if "wmmse" in scheme else None
+
+    def fields(self, scheme: str) -> dict[str, str]:
+        """Hyper-parameters of a scheme: where a network's weights lie."""
+        if self.weights is None or scheme not in NETWORKS:
+            return {}
+        return {"weights": str(self.weights / scheme)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +173,8 @@ def _play_errors(
     for error, channels in by_error.items():
         for scheme in SCHEMES if error in AUDITED else FRONT_SCHEMES:
             progress(f"{scheme} at CSI error {error:g}")
-            plays[error, scheme] = channels.play(scheme, iterations=effort.iterations(scheme))
+            count, fields = effort.iterations(scheme), effort.fields(scheme)
+            plays[error, scheme] = channels.play(scheme, iterations=count, **fields)
         if error in AUDITED:
             progress(f"certified ceiling at CSI error {error:g}")
             plays[error, "ceiling"] = channels.play("relaxation", iterations=effort.ceiling)
