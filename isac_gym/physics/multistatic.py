@@ -71,9 +71,8 @@ def position_information(
     transmit = (flat.conj() @ covariance @ flat.mT).unflatten(3, (targets, 2))
     transmit = transmit.unflatten(2, (targets, 2)).permute(0, 1, 4, 5, 2, 3)  # [j s, j' u]
     # Entries (slope of receive, slope of transmit) of the basis: (1, 0), (0, 1), (0, 0).
-    rows, columns = [1, 0, 0], [0, 1, 0]
-    left = receive[:, None, :, :, rows][..., rows]  # (B, 1, m, j, e, j', e')
-    right = transmit[:, :, None, :, columns][..., columns]  # (B, l, 1, j, e, j', e')
+    left = _picked(receive, (1, 0, 0))[:, None]  # (B, 1, m, j, e, j', e')
+    right = _picked(transmit, (0, 1, 0))[:, :, None]  # (B, l, 1, j, e, j', e')
     c = reflection.transpose(2, 3)  # (B, l, m, j)
     kernel = left * right * correlation[..., :, None, :, None]
     to_position = torch.stack(
@@ -96,6 +95,16 @@ def position_information(
     solved, _ = torch.linalg.solve_ex(x_aa, x_pa.mH)
     information = x_pp.reshape(*size, 2 * targets) - x_pa @ solved
     return 2 * information.real.sum((1, 2))
+
+
+def _picked(gram: Tensor, order: tuple[int, ...]) -> Tensor:
+    """Entries ``order`` of both basis axes of a Gram tensor (B, I, j, s, j', s').
+
+    Slices, because an index list would be copied to the device and make the host wait.
+    """
+    for axis in (3, 5):
+        gram = torch.cat([gram.narrow(axis, entry, 1) for entry in order], axis)
+    return gram
 
 
 def _per_receiver(angle_slope: Tensor) -> Tensor:
