@@ -80,5 +80,6 @@ def _form(matrix: Array, channel: Array, radius: float) -> Array:
 
 def _real(matrix: Array) -> Array:
     """Hermitian (n, n) as symmetric (2 n, 2 n)."""
-    whole = np.block([[matrix.real, -matrix.imag], [matrix.imag, matrix.real]])
+    real, imaginary = np.real(matrix), np.imag(matrix)
+    whole = np.block([[real, -imaginary], [imaginary, real]])
     return (whole + whole.T) / 2
