@@ -16,16 +16,17 @@ QUICK = {  # fewer iterations by default, the solver's own with the slow tests
     "boblrbf-literal": {"iterations": 6},
     "wmmse-split": {"iterations": 40},
     "robust-wmmse-split": {"iterations": 40},
+    "branch-bound": {"programmes": 2, "climb": 10, "workers": 1},
 }
+NOT_FOR = {"branch-bound": {"bandlimited", "unresolved", "two-users", "large"}}  # presets
 
 
 def lengths(solver):
     """Pairs (id, fields, marks): a quick version by default and the full one, slow."""
-    if solver not in QUICK:
-        yield "", {}, [pytest.mark.slow] if solver in SLOW else []
-        return
-    yield "", QUICK[solver], []
-    yield "full-", {}, [pytest.mark.slow]
+    fields = QUICK.get(solver, {})
+    yield "", fields, [pytest.mark.slow] if solver in SLOW else []
+    if fields and solver not in SLOW:
+        yield "full-", {}, [pytest.mark.slow]
 
 
 def cases():
@@ -45,7 +46,7 @@ def test_solver__conforms(name, solver, fields, check):
 def certifying():
     for name, preset in preset_ids():
         for solver, kind in solvers(name).items():
-            if kind.certifies:
+            if kind.certifies and preset not in NOT_FOR.get(solver, ()):
                 for label, fields, marks in lengths(solver):
                     marks = marks if is_brief_preset(name, preset) else [pytest.mark.slow]
                     case = f"{name}-{preset}-{solver}{label and '-full'}"
