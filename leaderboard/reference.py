@@ -295,8 +295,9 @@ def jobs_of(task: Task) -> Iterator[dict[str, Any]]:
                 yield {name: value for name, value in job.items() if name != "only"}
     for folder in sorted(p.parent for p in _PRETRAINED.rglob("manifest.json")):
         manifest = load_agent(folder).manifest
-        fits = manifest.architecture.sizes[0] == make_process(task).observation_size
-        if manifest.environment == task.environment and fits:
+        if manifest.environment != task.environment:
+            continue
+        if manifest.architecture.sizes[0] == make_process(task).observation_size:
             yield {"agent": str(folder)}
 
 

@@ -154,7 +154,7 @@ class Task(_Model):
     order: int = 0
     problem: str
     scenario: ScenarioRef
-    environment: str
+    environment: str  # empty: the problem has none
     settings: dict[str, float | int | str | bool] = {}
     instances: InstanceSet
     budget: str

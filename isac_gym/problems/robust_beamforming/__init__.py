@@ -5,9 +5,7 @@ from isac_gym.core.family import EnvironmentEntry, Family
 __all__ = ["FAMILY", "FRONT_FAMILY"]
 
 _HERE = "isac_gym.problems.robust_beamforming"
-_PAPER = (
-    "GPU-Accelerated Parallel Bilevel Optimization for Robust 6G ISAC (BOBLRBF and BOBLRBF-DNN)"
-)
+_PAPER = "X. Chen, K. Yang: GPU-Accelerated Parallel Bilevel Optimization for Robust 6G ISAC"
 _FORMULAS = (
     "covariances   R_l = sum_k v_lk v_lk^H + C_l C_l^H,  tr R_l <= P_l",
     "worst SINR    min over ||e_l|| <= eps_l of the SINR at h_l + e_l, exact (S-lemma)",

@@ -119,7 +119,9 @@ class RobustBeamformingProcess(RobustBeamformingView):
         return metrics.rate_utility, metrics.sensing_utility
 
     def _reward(self, state: RobustBeamformingState, utilities: tuple[Tensor, Tensor]) -> Tensor:
-        return smooth_chebyshev(state.instance.preference, *utilities, smoothing=self.smoothing)
+        """Smooth Chebyshev value, below 0: a utility above its anchor counts as 1."""
+        paid = (utility.clamp_max(1) for utility in utilities)
+        return smooth_chebyshev(state.instance.preference, *paid, smoothing=self.smoothing)
 
     def _local_reward(
         self,
