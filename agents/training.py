@@ -13,6 +13,7 @@ import torch
 from agents.artifact import CurvePoint
 from agents.evaluation import episode_seeds, play
 from agents.network import PolicyNetwork
+from isac_gym.core.device import torch_device
 from isac_gym.core.errors import ScenarioError, SolverError
 from isac_gym.core.family import family_of
 from isac_gym.core.policy import PolicyContext
@@ -59,6 +60,7 @@ class TrainingTask:
                 raise ScenarioError(f"{name} must be >= 1, got {value}.")
         if self.seed < 0:
             raise ScenarioError(f"seed must be >= 0, got {self.seed}.")
+        torch_device(self.device)
 
     @cached_property
     def process(self) -> Process:

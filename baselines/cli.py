@@ -16,8 +16,6 @@ from isac_gym.core.family import family
 from isac_gym.terminal import Json, assignments, duration, plain_table, print_json
 
 if TYPE_CHECKING:
-    import torch
-
     from isac_gym.core.problem import Problem
     from isac_gym.core.records import TensorRecord
     from isac_gym.core.solution import Certificate, Solver
@@ -66,12 +64,13 @@ def _solve(
 
     from baselines.front import certificate
     from baselines.registry import solvers
+    from isac_gym.core.device import torch_device
     from isac_gym.core.random import Streams
 
     scenario = {"preset": preset, **assignments("--set", changes)}
     setup = family(problem).make_problem(scenario)
     chosen = [_parse_solver(setup.name, text) for text in solver or list(solvers(setup.name))]
-    streams = Streams.from_seed(seed, instances, device=_device(device))
+    streams = Streams.from_seed(seed, instances, device=torch_device(device))
     dtypes = {"float64": torch.float64, "float32": torch.float32}
     instance = setup.sample(streams).to(dtype=_choose(dtypes, "dtype", dtype))
     reference = certificate(setup, instance)
@@ -125,6 +124,7 @@ def _fit(
     """  # noqa: D301 - the help renderer wants the \b character
     from baselines.learned import FitPlan, LearnedSolver, save_weights
     from baselines.registry import make_solver
+    from isac_gym.core.device import torch_device
 
     setup = family(problem).make_problem({"preset": preset, **assignments("--set", changes)})
     chosen = make_solver(setup.name, solver)
@@ -134,7 +134,7 @@ def _fit(
         steps=steps,
         batch=batch,
         seed=seed,
-        device=str(_device(device)),
+        device=str(torch_device(device)),
         learning_rate=learning_rate,
         max_seconds=max_seconds,
     )
@@ -206,17 +206,6 @@ def _choose(known: dict[str, Any], field: str, value: str) -> Any:
     if value not in known:
         raise ScenarioError(f"{field} must be one of {', '.join(known)}; got {value!r}.")
     return known[value]
-
-
-def _device(name: str) -> "torch.device":
-    import torch
-
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as err:  # torch asserts where it was built without CUDA
-        raise ScenarioError(f"device {name!r} is not available: {err}") from err
-    return device
 
 
 def _row(

@@ -163,10 +163,10 @@ def save_weights(
         "curve": [list(point) for point in fitted.curve],
         "results": dict(fitted.results),
     }
+    text = json.dumps(manifest, indent=1, allow_nan=False) + "\n"  # before anything is written
     path.parent.mkdir(parents=True, exist_ok=True)
-    _write(path.with_suffix(".safetensors"), content)
-    text = json.dumps(manifest, indent=1, allow_nan=False) + "\n"
-    _write(path.with_suffix(".json"), text.encode())
+    _write(_beside(path, ".safetensors"), content)
+    _write(_beside(path, ".json"), text.encode())
     return manifest
 
 
@@ -176,7 +176,7 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         SubmissionError: A file is missing, too large, malformed, or the digest does not match.
     """
-    parts = {suffix: path.with_suffix(suffix) for suffix in (".json", ".safetensors")}
+    parts = {suffix: _beside(path, suffix) for suffix in (".json", ".safetensors")}
     for file in parts.values():
         if not file.is_file():
             raise SubmissionError(f"{file}: no such file; train it with `isac fit`.")
@@ -184,16 +184,23 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             raise SubmissionError(f"{file}: more than {_MAX_BYTES} bytes.")
     content = parts[".safetensors"].read_bytes()
     try:
-        manifest = json.loads(parts[".json"].read_text())
+        manifest = json.loads(parts[".json"].read_bytes())
         tensors = load(content)
-    except (json.JSONDecodeError, safetensors.SafetensorError) as err:
+    except (ValueError, RecursionError, safetensors.SafetensorError) as err:
         raise SubmissionError(f"{path}: malformed weights or manifest ({err}).") from err
+    if not isinstance(manifest, dict):
+        raise SubmissionError(f"{path}: malformed manifest (not a JSON object).")
     if hashlib.sha256(content).hexdigest() != manifest.get("weights_sha256"):
         raise SubmissionError(f"{path}: the weights are not those of the manifest (SHA-256).")
     bad = [name for name, t in tensors.items() if not bool(torch.isfinite(t).all())]
     if bad:
         raise SubmissionError(f"{path}: non-finite weights {bad}.")
     return tensors, manifest
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    """The path with a suffix added; dots in the name, as in ``rate0.1``, belong to the name."""
+    return path.with_name(path.name + suffix)
 
 
 def _device_name(device: str) -> str:
