@@ -51,7 +51,7 @@ def strongest_power(
     pull = q * size
     eps = torch.finfo(r.dtype).eps
     y = (q + pull / r).amax(-1, keepdim=True).clamp_min(1 + 4 * eps)
-    limit = r.square() * (1 + 8 * eps)
+    limit = r.square() * (1 + 16 * eps)
     for _ in range(steps):
         part = (pull / (y - q)).square()
         norm2 = part.sum(-1, keepdim=True)

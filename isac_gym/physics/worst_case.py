@@ -231,7 +231,7 @@ def _root(link: _Link, y: Tensor, low: Tensor, is_settled: Tensor, steps: int) -
     Lanes stay where they have settled, so that stopping early (on the CPU, where asking is free)
     does not change them.
     """
-    high, close = torch.ones_like(y), 8 * torch.finfo(y.dtype).eps * link.r
+    high, close = torch.ones_like(y), torch.finfo(y.dtype).eps ** 0.75 * link.r
     rate_of_s = link.r.square() / link.c0
     for _ in range(steps):
         ray = _ray(link, y)
