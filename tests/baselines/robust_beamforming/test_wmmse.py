@@ -140,7 +140,7 @@ def test_solve__statuses_budgets_and_lanes():
         assert int(alone.iterations) == int(solution.iterations[row])
 
 
-@pytest.mark.parametrize("error", [0.05, 0.1])
+@pytest.mark.parametrize("error", [pytest.param(0.05, marks=pytest.mark.slow), 0.1])
 def test_front__beats_regularised_zero_forcing(error):
     problem = RobustFront(scenario=RobustFrontScenario(csi_error=error))
     instance = draw(problem, 8)
