@@ -48,6 +48,7 @@ _ORACLE_STEPS = 6  # Newton steps of the worst case inside the layers
 _SMOOTHING = 0.02  # of the Chebyshev value the gradient network is trained on
 _LOWER = LowerLevel()
 _GAP = 1e-2  # epsilon of (27)
+_SILENT = 1e-6  # amplitude over noise below which a lost channel counts as this
 
 
 class UnrolledSizes(NamedTuple):
@@ -75,7 +76,7 @@ class UnrolledSizes(NamedTuple):
 def features(instance: RobustBeamformingInstance) -> Tensor:
     """Normalised channels, their log gains and radii, target angles, preference, (B, F)."""
     i = instance
-    size = (i.channel.real.square() + i.channel.imag.square()).sum(-1).sqrt()
+    size = (i.channel.real.square() + i.channel.imag.square()).sum(-1).sqrt().clamp_min(_SILENT)
     unit = torch.view_as_real(i.channel / size[..., None]).flatten(1)
     lit = i.reflection.abs().mean(-1).log10()
     parts = (size.log10() - 0.5, i.radius / size, i.angle, lit - lit.mean((1, 2), keepdim=True))
