@@ -97,7 +97,7 @@ class BoblrbfDnn(LearnedSolver):
         for step in range(plan.steps + 1):
             is_last = step == plan.steps or spent + time.perf_counter() - begin > plan.max_seconds
             if step % every == 0 or is_last:
-                mean = float(running) / (every if step else 1)
+                mean = float(running) / max(1, step - (curve[-1][0] if curve else 0))
                 spent += time.perf_counter() - begin
                 value = _mean_objective(setup, check, network)
                 if not (abs(mean) < float("inf") and abs(value) < float("inf")):
@@ -150,9 +150,10 @@ def _network(mode: str, sizes: UnrolledSizes, path: str) -> Unrolled:
     wanted = {name: tuple(t.shape) for name, t in network.state_dict().items()}
     found = {name: tuple(t.shape) for name, t in tensors.items()}
     if wanted != found:
+        scenario = str(manifest.get("scenario_digest"))[:12]
         raise ScenarioError(
-            f"weights {Path(path).name}: trained on scenario {manifest['scenario_digest'][:12]} "
-            f"with other sizes than {sizes}; train your own with `isac fit`."
+            f"weights {Path(path).name}: trained on scenario {scenario} with other sizes than "
+            f"{sizes}; train your own with `isac fit`."
         )
     network.load_state_dict(tensors)
     return network.double().eval().requires_grad_(False)
