@@ -61,7 +61,8 @@ def age(
     draw = streams.complex_normal("age/fading", *shape, dtype=dtype)
     true = ar1_step(known.true_channel, amplitude[..., None] * draw, correlation=correlation)
     direction = streams.complex_normal("age/error", *shape, dtype=dtype)
-    size = streams.uniform("age/size", *shape[:-1], dtype=dtype).pow(0.5 / shape[-1])
+    size = streams.uniform("age/size", *shape[:-1], dtype=dtype)
+    size = (size.log() * (0.5 / shape[-1])).exp()  # pow would round by batch size
     # ||e|| <= csi_error / (1 + csi_error) ||h|| puts h inside the ball round h - e.
     size = size * norm(true) * (csi_error / (1 + csi_error)) / norm(direction)
     fresh = true - size[..., None] * direction
