@@ -61,12 +61,12 @@ def _smallest(matrix: Tensor, h: Tensor, radius: Tensor, newton: int) -> tuple[T
         moved = mu + step / slope.clamp_min(info.tiny)
         mu = torch.where(norm2.sqrt() > radius[..., None], torch.minimum(moved, high), mu)
     d = -g / (value + mu)
-    rest = (radius.square() - d.abs().square().sum(-1)).clamp_min(0).sqrt()
+    others = d[..., 1:].abs().square().sum(-1)
+    rest = (radius.square() - others).clamp_min(0).sqrt()  # mu + value[0] may be mere rounding
     needs = value[..., 0] < 0  # on the sphere, unless W is positive semidefinite
     phase = torch.where(d[..., 0].abs() > 0, d[..., 0], y[..., 0])
     phase = torch.where(phase == 0, 1, phase / phase.abs().clamp_min(info.tiny))
-    lost = d[..., 0].abs()
-    first = torch.where(needs, (rest.square() + lost.square()).sqrt() * phase, d[..., 0])
+    first = torch.where(needs, rest * phase, d[..., 0])
     d = torch.cat([first[..., None], d[..., 1:]], -1)
     x = y + d
     least = scale[..., 0] * (value * x.abs().square()).sum(-1)
