@@ -272,5 +272,7 @@ def test_shipped__gradient_network_beats_regularised_zero_forcing():
         problem.evaluate(instance, solve(problem, instance, solver).decision).objective
         for solver in (BoblrbfDnnGradient(), RzfSplit())
     )
-    assert ours.mean() > theirs.mean() + 0.02
-    assert (ours > theirs).double().mean() > 0.8
+    gain = ours - theirs
+    assert gain.mean() > 0.02
+    assert gain.mean() > 3 * gain.std() / 8  # three standard errors of the mean
+    assert (gain > 0).sum() > 32
