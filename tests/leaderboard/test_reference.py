@@ -27,7 +27,15 @@ from leaderboard.tasks import (
 from tests.leaderboard.conftest import PAPER
 
 DYNAMIC, TRACKING = "power_control/dynamic-v0", "power_control/tracking-v0"
-STATIC = [each.id for each in tasks().values() if each.kind == "static"]
+OFFLINE = {"branch-bound"}  # certifiers that take minutes
+STATIC = [
+    pytest.param(
+        each.id,
+        marks=[pytest.mark.slow] if each.reference("bound").method in OFFLINE else [],
+    )
+    for each in tasks().values()
+    if each.kind == "static"
+]
 
 
 @pytest.fixture
