@@ -1,8 +1,11 @@
 """Playing and summing up: streams, fairness to all policies, known sums."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
+from agents import cli, evaluation
 from agents.evaluation import (
     FloorPolicy,
     certifier,
@@ -85,6 +88,50 @@ def test_summary__without_a_certificate_reports_no_share(toy_task):
         "objective_interval",
         "infeasible",
     }
+
+
+class Certifying:
+    """Stands for a solver; only its name is asked for."""
+
+    name = "toy-bound"
+
+
+@pytest.mark.parametrize(
+    ("lowest", "unit", "has_share"),
+    [
+        (1e-3, "bit/s/Hz", True),
+        (0.0, "bit/s/Hz", False),
+        (-2.0, "bit/s/Hz", False),
+        (-2, "dB", True),
+    ],
+)
+def test_summary__share_only_of_a_positive_bound(monkeypatch, toy_task, lowest, unit, has_share):
+    process, seeds = toy_task().process, [1, 2, 3]
+    objective = play(process, Constant(0.5), seeds).objective.mean(1)
+    bound = objective + 1.0
+    bound[1] = lowest
+    monkeypatch.setattr(evaluation, "certifier", lambda *_: (Certifying(), bound))
+    monkeypatch.setattr(type(process.problem), "objective_unit", unit)
+    row = summary(process, Constant(0.5), seeds)
+    assert ("share" in row) == ("share_interval" in row) == has_share
+    assert row["loss"] == pytest.approx(float((bound - objective).mean()))
+    assert {"score", "loss_interval", "infeasible"} <= set(row)
+    if has_share:
+        ratio = 10 ** ((objective - bound) / 10) if unit == "dB" else objective / bound
+        assert row["share"] == pytest.approx(float(ratio.mean()))
+
+
+@pytest.mark.parametrize("has_share", [True, False])
+def test_table__has_a_share_column_only_if_a_row_has_a_share(capsys, tmp_path, has_share):
+    row = {"loss": 0.25, "score": 50.0, "infeasible": 0.0} | ({"share": 0.9} if has_share else {})
+    manifest = SimpleNamespace(
+        results={"agent": row, "floor": row}, interrupted=False, steps=10, seconds=1.0
+    )
+    cli._print(tmp_path, manifest)
+    text = capsys.readouterr().out
+    assert ("share %" in text) == ("90.000" in text) == has_share
+    for word in ("loss", "score", "infeasible %", "0.250", "50.000"):
+        assert word in text
 
 
 def test_references__of_a_process_in_time_plan_with_and_without_margin():
