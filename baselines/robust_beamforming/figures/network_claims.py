@@ -17,7 +17,12 @@ _BATCH_GAIN = 5.0  # a batch that gains less per instance counts as none
 
 def network_verdicts(speed: Table, trainings: list[Training]) -> list[Verdict]:
     """Verdicts on Fig. 5 from values, times and manifests."""
-    return [*_paper_network(speed, trainings), *_repaired_networks(speed), *_batching(speed)]
+    return [
+        *_paper_network(speed, trainings),
+        *_small_crlb(speed),
+        *_repaired_networks(speed),
+        *_batching(speed),
+    ]
 
 
 def last_count(speed: Table, scheme: str) -> float:
@@ -71,15 +76,22 @@ def _paper_network(speed: Table, trainings: list[Training]) -> Iterator[Verdict]
         note=f"rate {rate} bit/s/Hz, CRLB {crlb} m^2, mean of f1 and f2 {value} against "
         f"{speed.at(count, 'boblrbf', 'mean_utility')}",
     )
-    own, theirs = speed.at(1, net, "crlb_m2"), speed.at(count, "boblrbf", "crlb_m2")
+
+
+def _small_crlb(speed: Table) -> Iterator[Verdict]:
+    nets, count = NETWORKS[:2], last_count(speed, "boblrbf")
+    crlb = [speed.at(1, net, "crlb_m2") for net in nets]
+    theirs = speed.at(count, "boblrbf", "crlb_m2")
+    rates = [str(speed.at(1, net, "worst_rate_bps_hz")) for net in nets]
     yield judge(
         "fig5/crlb-small-quickly",
-        "The network's CRLB becomes very small in a short time",
+        "The network's CRLB soon becomes very small: as published, and with the channel as input",
         source=f"{_PAPER}, Experiments, last paragraph",
-        verdict=grade([(own - theirs).is_below(0)]),
-        expected_verdict="reproduced",
-        checks=[Check("CRLB", own, 0.022, 0.004, "m^2")],
-        note=f"by giving up the rate: {speed.at(1, net, 'worst_rate_bps_hz')} bit/s/Hz are left",
+        verdict=grade([(own - theirs).is_below(0) for own in crlb]),
+        expected_verdict="partly",
+        checks=[Check("CRLB with the channel as input", crlb[1], 0.0228, 0.004, "m^2")],
+        note=f"as published {crlb[0]} m^2, BOBLRBF {theirs} m^2; the rate is given up: "
+        f"{' and '.join(rates)} bit/s/Hz are left; verdict set after training",
     )
 
 
