@@ -13,8 +13,10 @@ import torch
 
 from baselines import learned
 from baselines.learned import FitPlan, Fitted, LearnedSolver, load_weights, save_weights
+from baselines.robust_beamforming import learned as networks
 from isac_gym.cli import main
 from isac_gym.core.errors import ScenarioError, SubmissionError
+from isac_gym.core.family import family
 from tests.contracts.toy import ToyProblem
 
 TENSORS = {
@@ -248,9 +250,15 @@ def fit(monkeypatch, capsys, *arguments):
     return ended.value.code, captured.out, captured.err
 
 
-def test_fit__writes_weights_and_manifest(monkeypatch, capsys, tmp_path):
-    from isac_gym.core.family import family
+@pytest.fixture
+def _short_checks(monkeypatch):
+    """Validation and held-out sets of a few instances."""
+    monkeypatch.setattr(networks, "_VALIDATION", 8)
+    monkeypatch.setattr(networks, "_HELD_OUT", 16)
 
+
+@pytest.mark.usefixtures("_short_checks")
+def test_fit__writes_weights_and_manifest(monkeypatch, capsys, tmp_path):
     out = tmp_path / "weights" / "net.1"
     code, text, _ = fit(
         monkeypatch, capsys, "robust-beamforming", "boblrbf-dnn-gradient", *TINY,
@@ -269,12 +277,13 @@ def test_fit__writes_weights_and_manifest(monkeypatch, capsys, tmp_path):
     assert plan.items() <= manifest["plan"].items()
     assert [point[0] for point in manifest["curve"]] == [0, 1, 2]
     assert all(map(math.isfinite, manifest["curve"][-1]))
-    assert manifest["results"]["instances"] == 512
+    assert manifest["results"]["instances"] == 16
     assert manifest["results"]["objective"] > -1
     assert sum(t.numel() for t in tensors.values()) == manifest["parameters"]
     assert sorted(p.name for p in out.parent.iterdir()) == ["net.1.json", "net.1.safetensors"]
 
 
+@pytest.mark.usefixtures("_short_checks")
 def test_fit__default_place_and_json(monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
     code, text, _ = fit(

@@ -168,7 +168,10 @@ def test_start__of_the_repaired_networks_is_that_of_pga():
 # --- the gradient network -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("preset", ["paper", "two-users", "unresolved"])
+@pytest.mark.parametrize(
+    "preset",
+    ["paper", *(pytest.param(p, marks=pytest.mark.slow) for p in ("two-users", "unresolved"))],
+)
 def test_gradient__improves_on_its_start_before_training(preset):
     network, programme, x = setting("gradient", 32, preset=preset)
     problem, instance = programme
@@ -221,7 +224,7 @@ def test_exact_value__is_the_scored_objective_up_to_smoothing():
 
 @pytest.mark.parametrize("mode", MODES)
 def test_training__lowers_the_loss_on_a_fixed_batch(mode):
-    network, programme, x = setting(mode, 8, preset="small")
+    network, programme, x = setting(mode, 4, preset="small")
     optimiser = torch.optim.Adam(network.parameters(), lr=1e-3)
     values = []
     for _ in range(20):
