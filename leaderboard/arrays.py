@@ -86,14 +86,19 @@ def pack(record: TensorRecord) -> dict[str, Tensor]:
 
 
 def unpack(record_type: type[TensorRecord], tensors: Mapping[str, Tensor]) -> TensorRecord:
-    """Inverse of :func:`pack`; floating tensors become float64 or complex128."""
+    """Inverse of :func:`pack`; floating tensors become float64 or complex128.
+
+    Every tensor is copied: a file's tensors lie where its header ends, often off the 16 bytes that
+    complex linear algebra assumes, which ends in a segmentation fault.
+    """
     infos = record_type.tensor_fields()
 
     def restore(name: str, t: Tensor) -> Tensor:
         kind = infos[name].kind if name in infos else "int"
         if kind == "complex":
-            return torch.view_as_complex(t.double().contiguous())
-        return t.double() if kind == "real" else t.bool() if kind == "bool" else t.long()
+            return torch.view_as_complex(t.to(torch.float64, copy=True).contiguous())
+        wanted = {"real": torch.float64, "bool": torch.bool}.get(kind, torch.int64)
+        return t.to(wanted, copy=True)
 
     return record_type.from_items({name: restore(name, t) for name, t in tensors.items()})
 
