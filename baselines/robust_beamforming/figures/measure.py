@@ -68,7 +68,7 @@ class Effort:
         ceiling: Iterations of the certified ceiling; more make it tighter, never wrong.
         wmmse: Most rounds of the WMMSE schemes.
         speed_parts: Shares of these iterations at which Fig. 5 is sampled, rising to 1.
-        speed_batch: Instances of the batched runs of Fig. 5.
+        speed_batch: Channels of Fig. 5, all in one batch in its batched runs, >= 3.
         validation: Instances behind the levels drawn into the training curves.
         weights: Folder of the networks' weights; None for the shipped ones.
     """
@@ -140,10 +140,9 @@ def measure_all(
     }
     at_power = _play_powers(by_power, plays, effort, progress)
     speed, levels = measure_speed(
-        by_error[SPEED_CSI_ERROR],
+        Channels.sample(draws=effort.speed_batch, seed=seed, csi_error=SPEED_CSI_ERROR),
         {"pga": effort.pga, "boblrbf": effort.boblrbf},
         parts=effort.speed_parts,
-        batch=effort.speed_batch,
         validation=effort.validation,
         seed=seed,
         weights=effort.weights,

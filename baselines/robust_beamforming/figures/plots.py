@@ -198,7 +198,7 @@ def _figure_5(folder: Path, speed: Table, batch: int) -> None:
     label_panels([count, seconds, plane], ["Over iterations", "Over time", "Where they end"])
     caption = (
         "Fig. 5, remade: p = 1/2, CSI error 0.1, exact scorer, all in one run on one CPU, threads: "
-        f"{torch.get_num_threads()}; means and 95 % intervals over channels. Dotted: one "
+        f"{torch.get_num_threads()}; means and 95 % intervals over {batch} channels. Dotted: one "
         "forward pass of a trained network; in (b) "
         f"its right end is one instance at a time, its left end a batch of {batch}. Training is "
         "not in these times. The reference's steps depend on its budget: each of its points is a "

@@ -84,7 +84,6 @@ def measure_speed(
     final: Mapping[str, int],
     *,
     parts: Sequence[float],
-    batch: int,
     validation: int,
     seed: int,
     weights: Path | None,
@@ -93,11 +92,10 @@ def measure_speed(
     """Values and times over iterations, and levels for the training curves.
 
     Args:
-        channels: Channels; the first ``batch`` of them at most are used, repeated up to ``batch``.
+        channels: Channels; a batched run takes all of them at once.
         final: Largest number of iterations of every iterative scheme.
         parts: Shares of it at which schemes are stopped; each is a run of its own, because the
             reference's steps depend on its budget.
-        batch: Instances of the batched runs.
         validation: Instances behind the levels.
         seed: Seed of these instances.
         weights: Folder of the networks' weights; None for the shipped ones.
@@ -116,11 +114,11 @@ def measure_speed(
             count = max(1, round(part * most))
             progress(f"time of {scheme}, {count} iterations")
             solver = make_solver(_PROBLEM, scheme)
-            found = _timed(problem, half, solver, batch, Budget(iterations=count))
+            found = _timed(problem, half, solver, Budget(iterations=count))
             table.cells.update({(count, scheme, name): e for name, e in found.items()})
     for name in NETWORKS:
         progress(f"time of {name}")
-        found = _timed(problem, half, network(name, weights), batch, Budget())
+        found = _timed(problem, half, network(name, weights), Budget())
         table.cells.update({(1, name, quantity): e for quantity, e in found.items()})
     progress("levels for the training curves")
     return table, _levels(problem, final, validation, seed)
@@ -130,21 +128,17 @@ def _timed(
     problem: RobustBeamforming,
     instance: RobustBeamformingInstance,
     solver: Solver,
-    batch: int,
     budget: Budget,
 ) -> dict[str, Estimate]:
-    """Values on at most ``batch`` channels, seconds per instance one by one and batched."""
-    rows = torch.arange(batch) % instance.batch_size
-    many, count = instance[rows], min(batch, instance.batch_size)
-    decision = _run(problem, many[:1], solver, Budget(iterations=1))[1]
-    single, batched = [], []
+    """Values of all channels, seconds per instance one by one and all at once."""
+    decision = _run(problem, instance[:1], solver, Budget(iterations=1))[1]
+    single, batched, count = [], [], instance.batch_size
     for k in range(_REPEATS):  # in turns, so that both see the same load of the machine
-        single.append(_run(problem, many[k : k + 1], solver, budget)[0])
-        seconds, decision = _run(problem, many, solver, budget)
-        batched.append(seconds / batch)
-    decision = problem.project(many, decision)[:count]
+        single.append(_run(problem, instance[k : k + 1], solver, budget)[0])
+        seconds, decision = _run(problem, instance, solver, budget)
+        batched.append(seconds / count)
     with torch.no_grad():
-        m = problem.evaluate(many[:count], decision)
+        m = problem.evaluate(instance, problem.project(instance, decision))
     values = {
         "mean_utility": (m.rate_utility + m.sensing_utility) / 2,
         "worst_rate_bps_hz": m.worst_rate_bps_hz,
