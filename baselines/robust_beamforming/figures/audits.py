@@ -98,11 +98,11 @@ def figure_training(folder: Path, trainings: list[Training], levels: Table) -> N
         value.axhline(level, color=LOOKS[scheme]["color"], ls="--", lw=1)
         value.annotate(
             LABELS[scheme].split(" (")[0],
-            (0.99, level),
+            (0.01, level),
             (0, 2 if place == "bottom" else -2),
             xycoords=("axes fraction", "data"),
             textcoords="offset points",
-            ha="right",
+            ha="left",
             va=place,
             size=7,
             color=LOOKS[scheme]["color"],
