@@ -367,8 +367,8 @@ def check_instances(task: Task, *, data: Path = DATA) -> float:
 def _deviation(stored: Any, drawn: Any) -> float:
     if stored.shape != drawn.shape or not stored.numel():
         return float("inf")
-    scale = drawn.abs().flatten(1).amax(1).double().clamp_min(1e-300)
-    return float(((stored - drawn).abs().flatten(1).amax(1).double() / scale).max())
+    gap, size = ((t.abs().reshape(len(t), -1).amax(1).double()) for t in (stored - drawn, drawn))
+    return float((gap / size.clamp_min(1e-300)).max())
 
 
 def _largest_change(wanted: Mapping[str, float], found: Mapping[str, float]) -> float:

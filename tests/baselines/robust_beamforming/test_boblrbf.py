@@ -34,7 +34,7 @@ def test_boblrbf__repairs_help_and_all_variants_claim_too_much():
     problem, instance = front(4)
     found = {}
     for kind in (BoblrbfLiteral, BoblrbfPhase1, Boblrbf):
-        claim = kind(iterations=120).run(problem, instance)
+        claim = kind(iterations=200).run(problem, instance)
         metrics, volume = score(problem, instance, claim)
         excess = (claim.rate_bps_hz - metrics.worst_rate_bps_hz).mean()
         assert 2 < excess < 7  # bit/s/Hz; the paper's robustness is not there
