@@ -173,7 +173,8 @@ def bound_rates(
 def _start(network: Network, weight: Array, aim: Aim, *, gap: float, incumbent: float) -> "_Search":
     """Search over all combinations of silent and served users.
 
-    A silent user may have up to ``first`` for free, altogether an eighth of the gap at most.
+    A silent user may have up to ``first`` for free, altogether an eighth of the gap or a
+    thousandth of p, whichever is larger.
     """
     cells = np.arange(len(weight))
     norm = np.linalg.norm(network.channel[cells, cells, 0], axis=-1)

@@ -22,6 +22,7 @@ from isac_gym.problems.robust_beamforming.model import (
     RobustBeamforming,
     RobustBeamformingDecision,
     RobustBeamformingInstance,
+    sensing_utility,
 )
 
 __all__ = ["Bilevel", "Cone", "Cuts", "LowerLevel"]
@@ -93,7 +94,7 @@ class Bilevel(NamedTuple):
         covariance = _covariance(factor)
         rate = self._rate(x, factor, covariance) / instance.rate_bound
         crlb = self.problem.position_bounds(instance, covariance).sum(-1)
-        accuracy = instance.crlb_bound / crlb
+        accuracy = sensing_utility(instance.crlb_bound, crlb)
         return 1 - torch.stack([rate, accuracy], 1)
 
     def jacobian(self, x: Tensor) -> tuple[Tensor, Tensor]:

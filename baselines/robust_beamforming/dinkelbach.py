@@ -68,6 +68,8 @@ def _smallest(matrix: Tensor, h: Tensor, radius: Tensor, newton: int) -> tuple[T
     phase = torch.where(phase == 0, 1, phase / phase.abs().clamp_min(info.tiny))
     first = torch.where(needs, rest * phase, d[..., 0])
     d = torch.cat([first[..., None], d[..., 1:]], -1)
+    length = d.abs().square().sum(-1).sqrt().clamp_min(info.tiny)
+    d = d * (radius / length).clamp_max(1)[..., None]  # repeated eigenvalues leave the ball
     x = y + d
     least = scale[..., 0] * (value * x.abs().square()).sum(-1)
     return (vector @ d[..., None])[..., 0], least

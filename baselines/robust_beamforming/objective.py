@@ -13,6 +13,7 @@ from isac_gym.problems.robust_beamforming.model import (
     RobustBeamforming,
     RobustBeamformingDecision,
     RobustBeamformingInstance,
+    sensing_utility,
 )
 
 __all__ = ["SCALARISATIONS", "Utilities", "scalarise", "typed", "utilities"]
@@ -60,7 +61,7 @@ def utilities(
     tiny = torch.finfo(sinr.dtype).tiny
     rate = (i.weight * torch.log2(1 + sinr)).sum((-2, -1)) / i.rate_bound.clamp_min(tiny)
     crlb = problem.position_bounds(i, covariance).sum(-1)
-    return Utilities(rate, i.crlb_bound / crlb)
+    return Utilities(rate, sensing_utility(i.crlb_bound, crlb))
 
 
 def scalarise(kind: str, preference: Tensor, found: Utilities, *, smoothing: float) -> Tensor:

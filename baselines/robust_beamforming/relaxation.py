@@ -27,6 +27,7 @@ from isac_gym.problems.robust_beamforming.model import (
     RobustBeamforming,
     RobustBeamformingDecision,
     RobustBeamformingInstance,
+    sensing_utility,
 )
 
 __all__ = ["Relaxation", "Support", "objective_bound", "relaxed_utilities", "support_lines"]
@@ -60,7 +61,7 @@ def relaxed_utilities(
     rate = (i.weight * torch.log2(1 + weakest_power(own, radius, covariance))).sum((-2, -1))
     crlb = problem.position_bounds(i, covariance).sum(-1)
     tiny = torch.finfo(crlb.dtype).tiny
-    return Utilities(rate / i.rate_bound.clamp_min(tiny), i.crlb_bound / crlb)
+    return Utilities(rate / i.rate_bound.clamp_min(tiny), sensing_utility(i.crlb_bound, crlb))
 
 
 def support_lines(

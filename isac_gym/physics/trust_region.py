@@ -49,23 +49,24 @@ def strongest_power(
     size = squared(g).sqrt()
     r = radius[..., None].clamp_min(tiny**0.25)
     pull = q * size
-    eps = torch.finfo(r.dtype).eps
-    y = (q + pull / r).amax(-1, keepdim=True).clamp_min(1 + 4 * eps)
-    limit = r.square() * (1 + 16 * eps)
+    # y = 1 + over, kept as the difference: near the hard case it is far below the rounding of 1.
+    below = 1 - q
+    over = (pull / r - below).amax(-1, keepdim=True).clamp_min(tiny**0.5)
+    limit = r.square() * (1 + 16 * torch.finfo(r.dtype).eps)
     for _ in range(steps):
-        part = (pull / (y - q)).square()
+        part = (pull / (over + below)).square()
         norm2 = part.sum(-1, keepdim=True)
         is_settled = norm2 <= limit
         if all_on_cpu(is_settled):
             break
-        slope = (part / (y - q)).sum(-1, keepdim=True)  # -(1/2) d norm2 / dy
+        slope = (part / (over + below)).sum(-1, keepdim=True)  # -(1/2) d norm2 / dy
         step = norm2 * (norm2.sqrt() / r - 1) / slope.clamp_min(tiny)
-        y = y + torch.where(is_settled, 0, step)
-    e = q * g / (y - q)
+        over = over + torch.where(is_settled, 0, step)
+    e = q * g / (over + below)
     e = fill_ball(e, g, radius)
     x = g + e
     power = top[..., 0, None, None] * (q * squared(x)).sum(-1)
-    dual = y[..., 0] * (radius.square() + (q * size.square() / (y - q)).sum(-1))
+    dual = (1 + over[..., 0]) * (radius.square() + (pull * size / (over + below)).sum(-1))
     error = (e.reshape(rows.shape) @ vector.mT).reshape(channel.shape)
     return error, power, top[..., 0, None, None] * dual
 
@@ -105,23 +106,32 @@ def weakest_power(channel: Tensor, radius: Tensor, covariance: Tensor) -> Tensor
     return (x.conj() * (x @ covariance.mT)).real.sum(-1).clamp_min(0)
 
 
-def fill_ball(e: Tensor, g: Tensor, radius: Tensor) -> Tensor:
-    """Error (..., N) brought to norm ``radius`` (...): shrunk, or filled along the last entry.
+def fill_ball(e: Tensor, g: Tensor, radius: Tensor, along: Tensor | None = None) -> Tensor:
+    """Error (..., N) brought to norm ``radius`` (...): shrunk, or filled along one entry.
 
-    The fill takes the phase of the last entry's own error, else of g: the objective is indifferent
-    in the hard case, where that eigenvector sees neither.
+    The fill takes the phase of that entry's own error, else of g: the objective is indifferent in
+    the hard case, where that eigenvector sees neither.
+
+    Args:
+        e: Errors in an eigenbasis, (..., N) complex.
+        g: Channels in it.
+        radius: Norm to reach, (...).
+        along: True at the entry to fill, (..., N) bool; None: the last.
     """
+    if along is None:
+        along = torch.zeros_like(e, dtype=torch.bool)
+        along[..., -1] = True
     tiny = torch.finfo(radius.dtype).tiny
     norm2 = squared(e).sum(-1)
     shrink = (radius / norm2.sqrt().clamp_min(tiny)).clamp_max(1)
     e = e * shrink[..., None]
-    last = e[..., -1]
-    size = last.abs()
-    guide = torch.where(size > 0, last, g[..., -1])
+    own, channel = ((t * along).sum(-1) for t in (e, g))
+    size = own.abs()
+    guide = torch.where(size > 0, own, channel)
     phase = torch.where(guide == 0, 1, guide / guide.abs().clamp_min(tiny))
     rest = norm2 * shrink.square() - size.square()
     wanted = (radius.square() - rest).clamp_min(0).sqrt()
-    return torch.cat([e[..., :-1], (wanted * phase)[..., None]], -1)
+    return torch.where(along, (wanted * phase)[..., None], e)
 
 
 def all_on_cpu(mask: Tensor) -> bool:

@@ -14,9 +14,9 @@ one user each, so the joint worst case is the users' own. For user (c, k):
 
   one scalar root per user and one eigendecomposition, where Dinkelbach's method needs one for each
   of its steps. Every admissible s gives a certified lower bound. The root is that of
-  ||e(s)|| = radius; all expressions are written without the removable pole at s = 1 / a_max, so the
-  hard case (the top eigenvector of A orthogonal to h and v) and its neighbourhood need no branch
-  but one: the radius left over is filled along that eigenvector.
+  ||e(s)|| = radius; all expressions are written without the removable pole at s = 1 / a_max, and a
+  repeated top eigenvalue is first turned so that h sees one of its axes. In the hard case (an axis
+  of the top eigenspace that neither h nor v sees) the radius left over is filled along it.
 
 References: Conn, Gould, Toint 2000, Trust-Region Methods, ch. 7 (secular equation, hard case);
 Polik, Terlaky 2007 (S-lemma); the ray parametrisation is ours. Noise power is 1 everywhere.
@@ -68,7 +68,8 @@ def robust_sinr(
     """
     with torch.no_grad():
         found = worst_case(channel, radius, beam, covariance, steps=steps)
-    return found._replace(sinr=sinr_at(channel + found.error, beam, covariance))
+    sinr = sinr_at(channel + found.error, beam, covariance)
+    return found._replace(sinr=sinr, lower=torch.minimum(found.lower, sinr.detach()))
 
 
 def sinr_at(channel: Tensor, beam: Tensor, covariance: Tensor) -> Tensor:
@@ -185,9 +186,8 @@ def _weakest(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Smallest |v^H x|^2 / (x^H A x + c0), ||x - h|| <= radius: value, lower bound, error."""
     tiny = torch.finfo(radius.dtype).tiny
-    value, vector = hermitian_eigh(matrix)
-    value = value.clamp_min(0)
-    g, w = ((vector.mH @ t[..., None])[..., 0] for t in (h, v))
+    basis = _aligned(*hermitian_eigh(matrix), h, v)
+    value, vector, g, w, hidden = basis
     link = _Link.of(value, g, w, floors[0], radius.clamp_min(tiny**0.25))
     amplitude = (w.conj() * g).sum(-1)
     signal, norm = amplitude.abs(), squared(w).sum(-1).sqrt()
@@ -197,10 +197,11 @@ def _weakest(
 
     def attained(y: Tensor) -> tuple[Tensor, Tensor]:
         e = _error(value, g, w, link, y)
-        e = fill_ball(torch.where(e.isfinite().all(-1, keepdim=True), e, 0), g, radius)
-        x = g + e
-        heard = (value * squared(x)).sum(-1) + floors[0]
-        return squared((w.conj() * x).sum(-1)) / heard, e
+        e = torch.where(e.isfinite().all(-1, keepdim=True), e, 0)
+        e = (vector @ fill_ball(e, g, radius, hidden)[..., None])[..., 0]
+        x = h + e
+        heard = (x.conj() * (matrix @ x[..., None])[..., 0]).real.sum(-1).clamp_min(0)
+        return squared((v.conj() * x).sum(-1)) / (heard + floors[0]), e
 
     (first, e_first), (last, e_last) = (attained(y) for y in (start, root))
     sinr = torch.minimum(first, last)
@@ -208,10 +209,73 @@ def _weakest(
     safe = link._replace(c0=floors[1])
     lower = torch.maximum(*(_ray(safe, y).bound for y in (start, root)))
     lower = torch.where(radius > 0, lower, sinr * (floors[0] / floors[1]))
-    missed = -w * (amplitude / norm.square().clamp_min(tiny))[..., None]
+    missed = -v * (amplitude / norm.square().clamp_min(tiny))[..., None]
     e = torch.where(is_null[..., None], missed, e)
     sinr = torch.where(is_null, 0, sinr)
-    return sinr, torch.minimum(lower.clamp_min(0), sinr), (vector @ e[..., None])[..., 0]
+    return sinr, torch.minimum(lower.clamp_min(0), sinr), e
+
+
+class _Basis(NamedTuple):
+    """Eigenbasis of A in which a repeated top eigenvalue has one axis that h sees.
+
+    Attributes:
+        value: Eigenvalues, ascending; those within 1e-6 of the largest are raised to it.
+        vector: Columns, (..., N, N).
+        g: h in this basis; in the top eigenspace only the last entry is not 0.
+        w: v in this basis; there only the last two entries are not 0.
+        hidden: True at the entry to fill the ball along, (..., N): in the top eigenspace and, if
+            there is such an axis, seen by neither h nor v; else the last.
+    """
+
+    value: Tensor
+    vector: Tensor
+    g: Tensor
+    w: Tensor
+    hidden: Tensor
+
+
+def _aligned(value: Tensor, vector: Tensor, h: Tensor, v: Tensor) -> _Basis:
+    """Turn the top eigenspace: first h, then what is left of v, onto the last axes.
+
+    Raising the cluster to its largest value only adds interference, so lower bounds stay valid.
+    """
+    info = torch.finfo(value.dtype)
+    value = value.clamp_min(0)
+    near = max(1e-6, 128 * info.eps)
+    is_top = value >= value[..., -1:] * (1 - near)
+    value = torch.where(is_top, value[..., -1:], value)
+    g, w = ((vector.mH @ t[..., None])[..., 0] for t in (h, v))
+    in_top = torch.where(is_top, g, 0)
+    is_heard = squared(in_top).sum(-1, keepdim=True) > 0
+    turn = _reflection(torch.where(is_heard, in_top, torch.where(is_top, w, 0)), -1)
+    vector, w = vector @ turn, (turn @ w[..., None])[..., 0]
+    last = torch.zeros_like(is_top)
+    last[..., -1] = True
+    g = torch.where(is_top & ~last, 0, (turn @ g[..., None])[..., 0])
+    if value.shape[-1] == 1:
+        return _Basis(value, vector, g, w, last)
+    turn = _reflection(torch.where(is_top & ~last, w, 0), -2)
+    vector, w = vector @ turn, (turn @ w[..., None])[..., 0]
+    second, third = last.roll(-1, -1), last.roll(-2, -1)
+    w = torch.where(is_top & ~last & ~second, 0, w)
+    is_blind = squared(w[..., -2]) <= (1e3 * info.eps) ** 2 * squared(w).sum(-1)
+    count = is_top.sum(-1)
+    hidden = torch.where((count == 2)[..., None] & is_blind[..., None], second, last)
+    return _Basis(value, vector, g, w, torch.where((count > 2)[..., None], third, hidden))
+
+
+def _reflection(u: Tensor, axis: int) -> Tensor:
+    """Householder reflection (..., N, N) that maps u (..., N) onto one axis; identity if u = 0."""
+    tiny = torch.finfo(u.real.dtype).tiny
+    size = squared(u).sum(-1).sqrt()
+    entry = u[..., axis]
+    phase = torch.where(entry == 0, 1, entry / entry.abs().clamp_min(tiny))
+    normal = u.clone()
+    normal[..., axis] = entry + phase * size
+    half = (squared(normal).sum(-1) / 2).clamp_min(tiny)
+    eye = torch.eye(u.shape[-1], dtype=u.dtype, device=u.device)
+    outer = normal[..., :, None] * normal[..., None, :].conj() / half[..., None, None]
+    return eye - torch.where((size > tiny**0.5)[..., None, None], outer, 0)
 
 
 def _start(link: _Link, signal: Tensor, norm: Tensor) -> tuple[Tensor, Tensor]:

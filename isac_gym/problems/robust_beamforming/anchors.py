@@ -16,6 +16,7 @@ from isac_gym.physics.multistatic import target_bounds
 __all__ = ["crlb_lower_bound", "rate_upper_bound", "unit_power"]
 
 _LEAST_RATE = 1e-9  # bit/s/Hz; a positive normaliser where no rate is certain
+_ROUNDING = 1e-12  # taken off the lower bound
 _RISE = 1e-9  # relative rise of the CRLB that is rounding, not overshoot
 Information = Callable[[Tensor], Tensor]  # covariances (B, I, N, N) -> information (B, n, n)
 
@@ -83,7 +84,7 @@ def crlb_lower_bound(
         lift = is_better[:, None, None, None]
         factor, slope = torch.where(lift, moved, factor), torch.where(lift, new_slope, slope)
     price = hermitian_eigh(-slope)[0][..., -1].clamp_min(0)  # (B, I)
-    return value.square() / (power * price).sum(-1), factor
+    return (1 - _ROUNDING) * value.square() / (power * price).sum(-1), factor
 
 
 def _slope(information: Information, factor: Tensor) -> tuple[Tensor, Tensor]:

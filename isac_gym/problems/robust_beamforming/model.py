@@ -57,6 +57,7 @@ __all__ = [
     "RobustBeamformingMetrics",
     "chebyshev",
     "sensing_factor",
+    "sensing_utility",
 ]
 
 _ANCHOR_STEPS = 150  # within 1e-6 of the least CRLB at the paper's geometry
@@ -151,7 +152,13 @@ class RobustBeamforming(Problem):
             return False
         own = ((i.target, s.target_positions()), (i.bs, s.bs_positions()))
         is_same = [bool((t == torch.tensor(v, dtype=torch.float64).to(t)).all()) for t, v in own]
-        return all(is_same) and bool((i.max_power_w == s.max_power_w).all())
+        if not all(is_same) or not bool((i.max_power_w == s.max_power_w).all()):
+            return False
+        echo = echoes(s, i.bs, i.target, torch.zeros_like(i.reflection.real))
+        names = ("angle", "angle_slope", "reflection")
+        slack = 1e-4 if i.dtype == torch.float32 else 1e-9
+        pairs = [(getattr(i, name).abs(), echo[name].abs()) for name in names]
+        return all(torch.allclose(mine, own, rtol=slack, atol=slack) for mine, own in pairs)
 
     def information(self, instance: RobustBeamformingInstance, covariance: Tensor) -> Tensor:
         """Fisher information of all target coordinates, (B, 2 T, 2 T) 1/m^2, of R (B, I, N, N)."""
@@ -214,18 +221,13 @@ class RobustBeamforming(Problem):
         spread = self.position_bounds(i, covariance)
         crlb = spread.sum(-1)
         tiny = torch.finfo(rate.dtype).tiny
-        f1, f2 = rate / i.rate_bound.clamp_min(tiny), i.crlb_bound / crlb
+        f1, f2 = rate / i.rate_bound.clamp_min(tiny), sensing_utility(i.crlb_bound, crlb)
         power = _power(decision)
         total = rates.sum((-2, -1)).square()
         fairness = total / (
             rates.square().sum((-2, -1)) * (rates.shape[1] * rates.shape[2])
         ).clamp_min(tiny)
-        is_blind = crlb >= _BLIND_M2
-        crlb, spread = (
-            crlb.masked_fill(is_blind, torch.inf),
-            spread.masked_fill(spread >= _BLIND_M2, torch.inf),
-        )
-        f2 = torch.where(is_blind, 0, f2)
+        crlb, spread = (t.masked_fill(t >= _BLIND_M2, torch.inf) for t in (crlb, spread))
         return RobustBeamformingMetrics(
             objective=chebyshev(i.preference, f1, f2),
             violation=(power / i.max_power_w - 1).clamp_min(0).amax(-1),
@@ -267,8 +269,13 @@ class RobustBeamforming(Problem):
             _demand(getattr(i, name) >= 0, name, ">= 0", getattr(i, name))
         _demand((i.preference >= 0) & (i.preference <= 1), "preference", "in [0, 1]", i.preference)
         self._validate_targets(i)
-        rate = rate_upper_bound(i.channel, i.radius, i.weight, i.max_power_w)
         slack = 1e-3 if i.dtype == torch.float32 else 1e-9
+        if self._is_common(i):
+            least = _common_optimum(self.scenario, _ANCHOR_STEPS)[0]
+            allowed = "that of this geometry; call RobustBeamforming.anchored"
+            is_own = (i.crlb_bound - least).abs() <= slack * least
+            _demand(is_own, "crlb_bound", allowed, i.crlb_bound)
+        rate = rate_upper_bound(i.channel, i.radius, i.weight, i.max_power_w)
         _demand(
             (rate - i.rate_bound).abs() <= slack * rate,
             "rate_bound",
@@ -314,6 +321,11 @@ def _common_optimum(scenario: RobustBeamformingScenario, steps: int) -> tuple[fl
 
     bound, factor = crlb_lower_bound(information, start, power, steps=steps)
     return float(bound[0]), factor
+
+
+def sensing_utility(crlb_bound: Tensor, crlb: Tensor) -> Tensor:
+    """f2, (B,): lower bound over the CRLB, both (B,) m^2; 0 where a target is blind."""
+    return torch.where(crlb >= _BLIND_M2, 0, crlb_bound / crlb)
 
 
 def _demand(is_good: Tensor, name: str, allowed: str, value: Tensor) -> None:
