@@ -398,7 +398,11 @@ def test_rows__poison_stays_in_its_lane():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_float32__is_good_enough_for_training(kind):
-    """The rest R - v v^H of the own cell is rounded: an error of about 1e-7 SINR, relative."""
+    """The rest R - v v^H of the own cell is rounded: an error of about 1e-7 SINR, relative.
+
+    Rounding also splits repeated eigenvalues, which costs another digit.
+    """
+    part = 1e-2 if kind.endswith(("white", "double", "toward")) else 1e-3
     for radius in RADII:
         arrays = draw(15, 60, kind=kind, radius=radius)
         exact = worst_case(*tensors(arrays)).sinr
@@ -407,5 +411,5 @@ def test_float32__is_good_enough_for_training(kind):
         assert rough.sinr.isfinite().all()
         assert (rough.lower <= rough.sinr).all()
         error = (rough.sinr.double() - exact).abs()
-        assert (error <= exact * (1e-3 + 2e-6 * exact) + 1e-5).all()
+        assert (error <= exact * (part + 2e-6 * exact) + 1e-5).all()
         assert (error / exact)[exact > 1e-3].median() < 1e-5 + 1e-6 * exact.median()

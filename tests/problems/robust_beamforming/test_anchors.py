@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from isac_gym.core import Streams
+from isac_gym.core import ShapeError, Streams
 from isac_gym.problems.robust_beamforming.anchors import rate_upper_bound, unit_power
 from tests.oracles import robust_beamforming as oracle
 from tests.oracles import robust_beamforming_sensing as sensing
@@ -158,3 +158,14 @@ def test_unit_power__scales_and_leaves_zero_alone():
     total = unit_power(factor, power).abs().square().sum((-2, -1))
     assert total[0, 0] == 0
     torch.testing.assert_close(total[1:], power[1:])
+
+
+def test_anchored__follows_changed_echoes_and_validate_asks_for_it():
+    problem = make("paper")
+    instance = draw(problem)
+    louder = instance.replace(reflection=3 * instance.reflection)
+    fresh = problem.anchored(louder)
+    torch.testing.assert_close(fresh.crlb_bound, instance.crlb_bound / 9, rtol=1e-5, atol=0)
+    problem.validate(fresh)
+    with pytest.raises(ShapeError, match="crlb_bound"):
+        problem.validate(instance.replace(crlb_bound=100 * instance.crlb_bound))
