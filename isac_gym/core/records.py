@@ -29,6 +29,7 @@ AXES = {
     "S": "subcarriers",
     "A": "agents",
     "O": "observation",
+    "V": "voxels",
 }
 _KINDS = {
     "real": lambda t: t.is_floating_point(),
