@@ -23,6 +23,7 @@ def parameter(
     above: float | None = None,
     choices: Sequence[Any] | None = None,
     inert: bool = False,
+    only_where: tuple[str, object] | None = None,
 ) -> Any:
     """Declare a scenario field.
 
@@ -35,10 +36,12 @@ def parameter(
         above: Value the field must exceed strictly, or None.
         choices: Allowed values, or None.
         inert: True if the field by design changes no metric (declared to the conformance suite).
+        only_where: (field, value): the field plays a role only where another has this value.
     """
     allowed = {"low": low, "high": high, "above": above, "choices": choices}
+    use = {"inert": inert, "only_where": only_where}
     return dataclasses.field(
-        default=default, metadata={"doc": doc, "source": source, "inert": inert, **allowed}
+        default=default, metadata={"doc": doc, "source": source, **use, **allowed}
     )
 
 
@@ -89,6 +92,14 @@ class Scenario:
         text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
+    def is_inert(self, name: str) -> bool:
+        """True if the field by design plays no role in this scenario."""
+        meta = next(f.metadata for f in dataclasses.fields(self) if f.name == name)
+        if meta["only_where"] is None:
+            return meta["inert"]
+        other, value = meta["only_where"]
+        return meta["inert"] or getattr(self, other) != value
+
     @classmethod
     def table(cls) -> list[dict[str, str]]:
         """Rows (field, default, allowed, doc, source) for cards and documentation."""
@@ -97,11 +108,18 @@ class Scenario:
                 "field": field.name,
                 "default": str(field.default),
                 "allowed": _describe(field),
-                "doc": field.metadata["doc"],
+                "doc": _purpose(field),
                 "source": field.metadata["source"],
             }
             for field in dataclasses.fields(cls)
         ]
+
+
+def _purpose(field: "dataclasses.Field[Any]") -> str:
+    if field.metadata["only_where"] is None:
+        return field.metadata["doc"]
+    name, value = field.metadata["only_where"]
+    return f"{field.metadata['doc']} (only where {name} is {value!r})"
 
 
 def _parse(value: object) -> object:

@@ -16,10 +16,10 @@ def clone(record: TensorRecord) -> TensorRecord:
 
 
 def _scale(tensor: Tensor) -> Tensor:
-    """Typical magnitude of each row, shaped to broadcast."""
+    """Typical magnitude of each row, 1 where the floor is zero, shaped to broadcast."""
     flat = tensor.abs().reshape(len(tensor), -1)
     size = flat.amax(1) if flat.shape[1] else flat.new_ones(len(tensor))
-    return size.clamp_min(1e-12).reshape((-1,) + (1,) * (tensor.ndim - 1))
+    return torch.where(size > 0, size, 1).reshape((-1,) + (1,) * (tensor.ndim - 1))
 
 
 def random_decision(problem: Problem, instance: TensorRecord, name: str) -> TensorRecord:

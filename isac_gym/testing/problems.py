@@ -168,7 +168,7 @@ def _gradients(problem: Problem) -> None:
     inside = problem.project(instance, random_decision(problem, instance, "gradient"))
     outside = random_decision(problem, instance, "gradient/outside")
     for name in names:
-        for metric in ("objective", "violation"):
+        for metric in _reached(problem, instance, inside, name):
             smooth = [
                 _compare_gradient(problem, instance, decision, name, metric)
                 for decision in (inside, outside)
@@ -176,11 +176,29 @@ def _gradients(problem: Problem) -> None:
             demand(sum(smooth), "problem.gradients", f"{metric} smooth somewhere", "only kinks")
     for label, decision in candidates(problem, instance).items():
         for name in names:
-            for metric in ("objective", "violation"):
+            for metric in _reached(problem, instance, decision, name):
                 slope = _autograd(problem, instance, decision, name, metric)
                 expected = f"a finite gradient of {metric} at boundaries ({label})"
                 finite = torch.isfinite(slope).all()
                 demand(finite, "problem.gradients", expected, slope.tolist())
+
+
+def _reached(
+    problem: Problem, instance: TensorRecord, decision: TensorRecord, name: str
+) -> list[str]:
+    """Which of objective and violation a field of the decision plays a role in; one at least."""
+    tensors = dict(clone(decision).items())
+    variable = tensors[name].requires_grad_()
+    metrics = problem.evaluate(instance, type(decision).from_items(tensors))
+    found = []
+    for metric in ("objective", "violation"):
+        value = getattr(metrics, metric)
+        if value.requires_grad:
+            slope = torch.autograd.grad(value.sum(), variable, retain_graph=True, allow_unused=True)
+            found += [metric] * (slope[0] is not None)
+    check, expected = "problem.gradients", f"objective or violation to be differentiable by {name}"
+    demand(found, check, expected, "no graph")
+    return found
 
 
 def _autograd(

@@ -1,0 +1,40 @@
+"""Networked imaging by several users: recovery of the image, and design of the probing."""
+
+from isac_gym.core.family import Family
+
+__all__ = ["DESIGN_FAMILY", "RECOVERY_FAMILY"]
+
+_HERE = "isac_gym.problems.multi_user_imaging"
+_PAPER = "Networked Integrated Sensing and Communications for 6G Wireless Systems, arXiv 2405.16398"
+_FORMULAS = (
+    "sent          tx(t) = p(t) + w_c c(t),  E[p p^H] = W_s,  c(t) QPSK",
+    "received      y_k(t) = sum_n g_kn (G tx(t))_n x_n + noise",
+    "information   Phi = (V^H V) o (g^H g),  rows of V are G tx(t)",
+)
+
+RECOVERY_FAMILY = Family(
+    name="imaging_recovery",
+    title="Multi-user imaging: K users reconstruct a sparse region from a frame of samples",
+    paper=_PAPER,
+    problem=f"{_HERE}.recovery:ImagingRecovery",
+    environments=(),
+    formulas=(
+        *_FORMULAS,
+        "msd           mean over users of |estimate_k - x|^2",
+        "objective     10 log10 |x|^2 / msd",
+    ),
+)
+
+DESIGN_FAMILY = Family(
+    name="imaging_design",
+    title="Multi-user imaging: probing covariance and data beam under power and SINR",
+    paper=_PAPER,
+    problem=f"{_HERE}.design:ImagingDesign",
+    environments=(),
+    formulas=(
+        *_FORMULAS,
+        "bound         f = tr (J_0 + L conj(G W G^H) o (g^H g) / noise)^-1",
+        "SINR          |h^H w_c|^2 / (h^H W_s h + noise_c) >= minimum",
+        "objective     -10 log10 f",
+    ),
+)
