@@ -76,8 +76,9 @@ def _tasks(
 
 
 def _check_all(*, recompute: bool) -> None:
+    from leaderboard.instances import check_instances
     from leaderboard.store import Store
-    from leaderboard.tasks import check_instances, load_references, tasks
+    from leaderboard.tasks import load_references, tasks
 
     for task in tasks().values():
         typer.echo(f"{task.id}: re-draw deviates by {check_instances(task):.1e}")

@@ -23,12 +23,12 @@ from isac_gym.core import (
     TensorRecord,
 )
 from leaderboard.arrays import content_digest, pack
+from leaderboard.instances import load_instances
 from leaderboard.results import Method, Result, Timing, build_result
 from leaderboard.tasks import (
     References,
     Task,
     TaskError,
-    load_instances,
     load_references,
     make_problem,
     make_process,

@@ -34,6 +34,13 @@ from leaderboard.evaluate import (
     play,
     policy_decisions,
 )
+from leaderboard.instances import (
+    STORED_BYTES,
+    fingerprint,
+    first_fingerprint,
+    load_instances,
+    seeds_digest,
+)
 from leaderboard.results import Method, Result, Timing, Training
 from leaderboard.submission import software_versions
 from leaderboard.tasks import (
@@ -42,13 +49,10 @@ from leaderboard.tasks import (
     ScenarioRef,
     Task,
     TaskError,
-    first_fingerprint,
-    load_instances,
     load_references,
     load_task,
     make_problem,
     make_process,
-    seeds_digest,
     tasks,
 )
 
@@ -120,7 +124,10 @@ def _static_bound(
 ) -> FloatArray:
     if not reference.method:
         return _constant_bound(reference, floor)
-    certificate = solve(make_problem(task), instance, reference.method).certificate
+    solution = solve(make_problem(task), instance, reference.method)
+    if reference.kind == "yardstick":
+        return measure(task, instance, solution.decision).objective
+    certificate = solution.certificate
     if certificate is None or certificate.kind != reference.kind:
         found = "no certificate" if certificate is None else f"kind {certificate.kind!r}"
         raise TaskError(
@@ -193,10 +200,12 @@ def freeze(path: Path, *, data: Path = DATA) -> Task:
     instance = None
     if draft.kind == "static":
         instance = problem.sample(Streams.from_seeds(draft.seeds()))
+    if instance is not None and sum(t.nbytes for _, t in instance.items()) <= STORED_BYTES:
         changes["sha256"] = _store(data, "instances", draft.id, pack(instance))
     else:
         changes["sha256"] = seeds_digest(draft.seeds())
-        changes["fingerprint"] = first_fingerprint(draft)
+        found = first_fingerprint(draft) if instance is None else fingerprint(instance)
+        changes["fingerprint"] = found
     values = compute_references(draft, instance=instance)
     arrays = {role: torch.from_numpy(value.copy()) for role, value in values.items()}
     task = draft.model_copy(

@@ -24,8 +24,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from isac_gym.core import SubmissionError, TensorRecord
 from leaderboard.arrays import content_digest, pack, parse_json, unpack, write_bytes
 from leaderboard.evaluate import evaluate_decisions
+from leaderboard.instances import load_instances
 from leaderboard.results import Result, migrate, parse_result, read_model
-from leaderboard.tasks import DATA, Task, load_instances, load_references, make_problem, tasks
+from leaderboard.tasks import DATA, Task, load_references, make_problem, tasks
 
 __all__ = ["Drift", "Event", "Row", "Store"]
 

@@ -31,8 +31,9 @@ from leaderboard.arrays import (
     write_bytes,
 )
 from leaderboard.evaluate import evaluate_decisions
+from leaderboard.instances import load_instances
 from leaderboard.results import Method, Result, Timing, migrate, read_model
-from leaderboard.tasks import DATA, Task, load_instances, load_references, make_problem, tasks
+from leaderboard.tasks import DATA, Task, load_references, make_problem, tasks
 
 __all__ = [
     "Entry",

@@ -4,9 +4,10 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from baselines import solve
+from leaderboard.instances import load_instances
 from leaderboard.results import Method
 from leaderboard.submission import write_submission
-from leaderboard.tasks import load_instances, load_references, make_problem, task
+from leaderboard.tasks import load_references, make_problem, task
 
 PAPER = "power_control/paper-v0"
 CONSTRAINED = "power_control/paper-constrained-v0"

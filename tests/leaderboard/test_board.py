@@ -3,8 +3,9 @@ import pytest
 
 from leaderboard.board import Axis, build_board
 from leaderboard.evaluate import evaluate_decisions
+from leaderboard.instances import load_instances
 from leaderboard.store import Store
-from leaderboard.tasks import References, load_instances, make_problem, task, tasks
+from leaderboard.tasks import References, make_problem, task, tasks
 from tests.leaderboard.conftest import PAPER
 
 STATIC = [

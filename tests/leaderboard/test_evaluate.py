@@ -13,15 +13,9 @@ from leaderboard.evaluate import (
     play,
     policy_decisions,
 )
+from leaderboard.instances import load_instances
 from leaderboard.scoring import RESOLUTION
-from leaderboard.tasks import (
-    References,
-    TaskError,
-    load_instances,
-    load_references,
-    make_problem,
-    task,
-)
+from leaderboard.tasks import References, TaskError, load_references, make_problem, task
 from tests.leaderboard.conftest import CONSTRAINED, PAPER
 
 DYNAMIC = "power_control/dynamic-v0"

@@ -6,6 +6,7 @@ import pytest
 from agents.artifact import Manifest, TrainedAgent, load_agent
 from agents.network import Architecture, PolicyNetwork
 from baselines.registry import make_solver, solvers
+from leaderboard.instances import check_instances, load_instances
 from leaderboard.reference import (
     check_references,
     compute_references,
@@ -15,15 +16,7 @@ from leaderboard.reference import (
     run_job,
     run_solver,
 )
-from leaderboard.tasks import (
-    TaskError,
-    check_instances,
-    load_instances,
-    load_references,
-    make_process,
-    task,
-    tasks,
-)
+from leaderboard.tasks import TaskError, load_references, make_process, task, tasks
 from tests.leaderboard.conftest import PAPER
 
 DYNAMIC, TRACKING = "power_control/dynamic-v0", "power_control/tracking-v0"

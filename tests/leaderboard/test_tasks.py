@@ -6,16 +6,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from isac_gym.core import lane_seeds
+from leaderboard.instances import check_instances, load_instances, seeds_digest
 from leaderboard.tasks import (
     DATA,
     TaskError,
-    check_instances,
-    load_instances,
     load_references,
     load_task,
     make_problem,
     make_process,
-    seeds_digest,
     task,
     tasks,
 )
@@ -151,10 +149,11 @@ def test_load_task__names_the_field(data, changes, field):
         load_task(edit(data, **changes))
 
 
-def test_task__a_yardstick_needs_a_distance_and_a_bound_none(data, paper):
+def test_task__a_yardstick_needs_a_method_or_a_distance_and_a_bound_no_distance(data, paper):
     values = paper.model_dump(mode="json")["references"]
     bound = next(each for each in values if each["role"] == "bound")
-    for change in ({"kind": "yardstick"}, {"above_floor": 1.0}, {"method": ""}):
+    odd = {"kind": "yardstick", "method": "", "value": 1.0}
+    for change in (odd, {"above_floor": 1.0}, {"method": ""}):
         others = [each for each in values if each["role"] != "bound"]
         with pytest.raises(TaskError, match="bound needs a method"):
             load_task(edit(data, references=[*others, bound | change]))
