@@ -263,6 +263,10 @@ BROKEN_PROBLEMS = {
         "projection",
         problem(floor=lambda self, i: scaled(ToyProblem.floor(self, i), 2.0)),
     ),
+    "a field without a role": (
+        "gradients",
+        problem(evaluate=lambda self, i, d: ToyProblem.evaluate(self, i, d.detach())),
+    ),
     "detached": ("gradients", problem(bend_metrics=lambda self, m, i, d: m.detach())),
     "half the gradient": (
         "gradients",

@@ -2,7 +2,7 @@ from functools import cache
 
 import pytest
 
-from isac_gym.core.family import families
+from isac_gym.core.family import families, family_of
 from isac_gym.registration import register_family
 from isac_gym.testing import ENV_CHECKS, EnvCase, check_env
 from tests.conftest import environment_ids
@@ -14,7 +14,8 @@ HORIZON = 12  # several episodes within 50 steps; the full horizons are played b
 @cache
 def case(environment):
     """One case per id: its reference rollout is played once."""
-    settings = None if "Static" in environment else {"horizon": HORIZON}
+    is_static = family_of(environment).make_process(environment).horizon == 1
+    settings = None if is_static else {"horizon": HORIZON}
     return EnvCase(environment, "paper", settings)
 
 

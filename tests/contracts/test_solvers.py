@@ -18,6 +18,7 @@ QUICK = {  # fewer iterations by default, the solver's own with the slow tests
     "robust-wmmse-split": {"iterations": 40},
     "branch-bound": {"programmes": 2, "climb": 10, "workers": 1},
 }
+SMALL = {"imaging_recovery"}  # a frame of 750 samples takes seconds: the paper's size is slow
 NOT_FOR = {"branch-bound": {"bandlimited", "unresolved", "two-users", "large"}}  # presets
 
 
@@ -40,7 +41,16 @@ def cases():
 
 @pytest.mark.parametrize(("name", "solver", "fields", "check"), list(cases()))
 def test_solver__conforms(name, solver, fields, check):
-    SOLVER_CHECKS[check](make_solver(name, solver, **fields), family(name).make_problem())
+    problem = family(name).make_problem("small" if name in SMALL else "paper")
+    SOLVER_CHECKS[check](make_solver(name, solver, **fields), problem)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "solver"), [(name, solver) for name in sorted(SMALL) for solver in solvers(name)]
+)
+def test_solver__conforms_at_the_papers_size(name, solver):
+    check_solver(make_solver(name, solver), family(name).make_problem())
 
 
 def certifying():

@@ -119,3 +119,18 @@ def test_table__has_a_row_per_field():
     assert rows["width_hz"]["allowed"] == "> 0"
     assert rows["mode"]["allowed"] == "one of 'fast', 'slow'"
     assert rows["has_echo"]["allowed"] == "True or False"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conditional(Example):
+    rate: float = parameter(
+        1.0, above=0, only_where=("mode", "slow"), doc="rate of the slow mode", source="ours"
+    )
+
+
+def test_scenario__a_field_may_matter_only_where_another_has_a_value():
+    assert Conditional().is_inert("rate")
+    assert not Conditional(mode="slow").is_inert("rate")
+    assert not Conditional().is_inert("count")
+    row = next(row for row in Conditional.table() if row["field"] == "rate")
+    assert row["doc"] == "rate of the slow mode (only where mode is 'slow')"

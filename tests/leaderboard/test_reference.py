@@ -91,6 +91,32 @@ def test_freeze__makes_a_task_that_checks_out_and_cannot_be_frozen_again(draft, 
         freeze(path, data=tmp_path)
 
 
+def test_freeze__large_instances_are_drawn_from_pinned_seeds(draft, tmp_path, monkeypatch):
+    monkeypatch.setattr("leaderboard.reference.STORED_BYTES", 1000)
+    each = freeze(draft(PAPER), data=tmp_path)
+    assert not (tmp_path / "instances").exists()
+    assert check_instances(each, data=tmp_path) == 0
+    assert load_instances(each, data=tmp_path).batch_size == 4
+    assert check_references(each, data=tmp_path)["bound"] == 0
+    name = next(iter(each.instances.fingerprint))
+    changed = each.instances.fingerprint | {name: each.instances.fingerprint[name] * 1.001}
+    other = each.model_copy(
+        update={"instances": each.instances.model_copy(update={"fingerprint": changed})}
+    )
+    for refuse in (load_instances, check_instances):
+        with pytest.raises(TaskError, match="re-draw deviates"):
+            refuse(other, data=tmp_path)
+
+
+def test_static_bound__a_yardstick_is_what_its_method_reaches(paper, instance):
+    bound = paper.reference("bound").model_copy(update={"kind": "yardstick", "method": "sca"})
+    others = tuple(each for each in paper.references if each.role != "bound")
+    values = compute_references(
+        paper.model_copy(update={"references": (*others, bound)}), instance=instance[:2]
+    )
+    assert (values["bound"] == values["paper"]).all()
+
+
 def test_freeze__dynamic_tasks_pin_seeds_and_a_fingerprint(draft, tmp_path):
     path = draft(DYNAMIC, settings={"horizon": 3})
     each = freeze(path, data=tmp_path)
