@@ -1,8 +1,8 @@
-"""Networked imaging by several users: recovery of the image, and design of the probing."""
+"""Networked imaging by several users: recovery, design of the probing, cooperative adaptation."""
 
-from isac_gym.core.family import Family
+from isac_gym.core.family import EnvironmentEntry, Family
 
-__all__ = ["DESIGN_FAMILY", "RECOVERY_FAMILY"]
+__all__ = ["DESIGN_FAMILY", "DIFFUSION_FAMILY", "RECOVERY_FAMILY"]
 
 _HERE = "isac_gym.problems.multi_user_imaging"
 _PAPER = "Networked Integrated Sensing and Communications for 6G Wireless Systems, arXiv 2405.16398"
@@ -36,5 +36,27 @@ DESIGN_FAMILY = Family(
         "bound         f = tr (J_0 + L conj(G W G^H) o (g^H g) / noise)^-1",
         "SINR          |h^H w_c|^2 / (h^H W_s h + noise_c) >= minimum",
         "objective     -10 log10 f",
+    ),
+)
+
+DIFFUSION_FAMILY = Family(
+    name="imaging_diffusion",
+    title="Multi-user imaging: users adapt and combine, block by block; exchange has a price",
+    paper=_PAPER,
+    problem=f"{_HERE}.diffusion:ImagingDiffusion",
+    environments=(
+        EnvironmentEntry(
+            id="isac/CooperativeImaging-v0",
+            process=f"{_HERE}.cooperative:CooperativeImaging",
+            doc="step size, weights and sending of every user, 30 blocks of 25 samples",
+            parallel_id="isac/CooperativeImaging-v0",
+        ),
+    ),
+    formulas=(
+        "regressor     u_k(t) = g_k o G tx(t),  E = V P",
+        "adapt         psi_k = x_k + (step_k / E) (conj(u_k) e_k - P sparsity_k x_k / |x_k|)",
+        "combine       x_k = sum over senders l of a_lk psi_l / sum of a_lk",
+        "objective     10 log10 |x|^2 / msd after the block",
+        "reward        gain of the objective / 10 - cost * share of links used / blocks",
     ),
 )
