@@ -11,6 +11,7 @@ DESIGN_SOLVERS: dict[str, str] = {}
 DIFFUSION_SOLVERS: dict[str, str] = {
     "constant-step": f"{_HERE}.schedules:ConstantStep",
     "step-schedule": f"{_HERE}.schedules:StepSchedule",
+    "fading-schedule": f"{_HERE}.schedules:FadingSchedule",
     "rare-exchange": f"{_HERE}.schedules:RareExchange",
     "alone": f"{_HERE}.schedules:Alone",
     "relative-variance": f"{_HERE}.schedules:RelativeVariance",

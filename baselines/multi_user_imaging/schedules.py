@@ -25,6 +25,7 @@ from isac_gym.problems.multi_user_imaging.diffusion import (
 __all__ = [
     "Alone",
     "ConstantStep",
+    "FadingSchedule",
     "OneStepGreedyOracle",
     "RareExchange",
     "RelativeVariance",
@@ -124,11 +125,67 @@ class StepSchedule(Rule):
     ) -> dict[str, Tensor]:
         """Step by the samples gone by."""
         is_late = (instance.elapsed >= self.switch)[:, None]
-        step = torch.where(is_late, self.late_step, self.step).to(instance.dtype)
+        step = torch.full_like(instance.position[..., 0], self.step)
         return {
-            "step": step.expand(-1, instance.estimate.shape[1]),
+            "step": step.masked_fill(is_late, self.late_step),
             "send": _is_due(problem, instance, self.every),
         }
+
+
+@dataclass(frozen=True, kw_only=True)
+class FadingSchedule(Rule):
+    """Largest step for a while, then a geometric decay; shrinkage grows, exchange thins out.
+
+    The defaults are rounded from a search for the largest return of cooperative imaging at its
+    defaults over schedules of this form, on 16 episodes that no test uses.
+
+    Attributes:
+        step: Step size times E before ``switch``.
+        late_step: Step size times E in the last block.
+        sparsity: Sparsity in the last block; grows linearly from 0 at ``switch``.
+        switch: Samples until the decay begins, >= 0.
+        length: Samples of the run, > ``switch``; its last block is always sent.
+        share: Share of blocks that are sent at the beginning, in [0, 1].
+        late_share: The same at the end; linear between.
+    """
+
+    name: ClassVar[str] = "fading-schedule"
+    summary: ClassVar[str] = "tuned: step 1.5 / E, decaying from 325 samples on; exchange thins out"
+
+    step: float = 1.5
+    late_step: float = 0.12
+    sparsity: float = 0.0045
+    switch: int = 325
+    length: int = 750
+    share: float = 0.73
+    late_share: float = 0.32
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _demand_in("late_step", self.late_step, STEP_RANGE)
+        _demand_in("share", self.share, (0, 1))
+        _demand_in("late_share", self.late_share, (0, 1))
+        _demand_count("switch", self.switch, 0)
+        _demand_count("length", self.length, self.switch + 1)
+
+    def changes(
+        self, problem: ImagingDiffusion, instance: ImagingDiffusionInstance
+    ) -> dict[str, Tensor]:
+        """Step, sparsity and sending by the samples gone by."""
+        users, block = instance.estimate.shape[1], problem.scenario.num_samples
+        gone = instance.elapsed.to(instance.dtype)
+        room = max(self.length - block - self.switch, 1)
+        progress = ((gone - self.switch) / room).clamp(0, 1)
+        step = self.step * (self.late_step / self.step) ** progress
+        is_last = gone + block >= self.length
+        send = is_last | (self._sent(gone + block, block) > self._sent(gone, block))
+        settings = {"step": step, "sparsity": self.sparsity * progress, "send": send}
+        return {name: t[:, None].expand(-1, users) for name, t in settings.items()}
+
+    def _sent(self, gone: Tensor, block: int) -> Tensor:
+        """Blocks to have been sent after ``gone`` samples, (B,), rounded up."""
+        half_slope = (self.late_share - self.share) / (2 * self.length)
+        return ((self.share + half_slope * gone) * gone / block - 1e-6).ceil()
 
 
 @dataclass(frozen=True, kw_only=True)
