@@ -79,8 +79,8 @@ class CooperativeImagingView(Process):
     Attributes:
         problem: The diffusion problem.
         horizon: Blocks per episode.
-        max_neighbours: Places for neighbours; a user listens to its nearest ones only. In graphs
-            of 20 users and mean degree 3, one user in 5000 has more than 8.
+        max_neighbours: Places for neighbours; a user listens to its nearest ones only. Of graphs
+            of 20 users and mean degree 3, one in 700 has a user with more than 8.
     """
 
     problem: ImagingDiffusion
