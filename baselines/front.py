@@ -111,7 +111,8 @@ def repaired(
         decision.check(**sizes)
     except ShapeError as err:
         raise SolverError(f"solver returned a malformed decision: {err}") from err
-    finite = torch.stack([t.isfinite().reshape(len(t), -1).all(1) for _, t in decision.items()]).all(0)
+    fields = [t.isfinite().reshape(len(t), -1).all(1) for _, t in decision.items()]
+    finite = torch.stack(fields).all(0)
     decision = decision.where(finite, problem.floor(instance))
     if is_projected:
         decision = problem.project(instance, decision)
