@@ -28,7 +28,6 @@ from isac_gym.problems.multi_user_imaging.diffusion import (
     ImagingDiffusionMetrics,
     Outcome,
 )
-from isac_gym.problems.multi_user_imaging.recovery import passive
 
 __all__ = ["CooperativeImaging"]
 
@@ -134,15 +133,11 @@ class CooperativeImaging(CooperativeImagingView):
         zero = torch.zeros_like(instance.position[..., 0])
         none = torch.zeros_like(streams.seed)
         noise = zero + self.problem.scenario.noise_w
-        known = instance.replace(
-            image=torch.zeros_like(instance.image),
+        return CooperativeImagingState(
+            instance=instance,
             probe=torch.zeros_like(instance.probe),
             symbol=torch.zeros_like(instance.symbol),
             received=torch.zeros_like(instance.received),
-        )
-        return CooperativeImagingState(
-            instance=instance,
-            measured=known,
             last=self.problem.floor(instance),
             message=torch.zeros_like(instance.estimate),
             message_error=noise,
@@ -164,8 +159,11 @@ class CooperativeImaging(CooperativeImagingView):
         outcome = problem.run(i, decision)
         metrics = problem.score(i, decision, outcome)
         block = state.block + 1
+        later = i.replace(
+            estimate=outcome.estimate, elapsed=i.elapsed + problem.scenario.num_samples
+        )
         after = self._remember(state, decision, outcome).replace(
-            instance=problem.transmit(self._later(i, outcome), streams),
+            instance=problem.transmit(later, streams),
             last=problem.project(i, decision),
             spent=state.spent + metrics.cost_share,
             block=block,
@@ -181,12 +179,6 @@ class CooperativeImaging(CooperativeImagingView):
             local_reward=self._local_reward(i, decision, metrics, reward),
         )
 
-    def _later(
-        self, instance: ImagingDiffusionInstance, outcome: Outcome
-    ) -> ImagingDiffusionInstance:
-        elapsed = instance.elapsed + self.problem.scenario.num_samples
-        return instance.replace(estimate=outcome.estimate, elapsed=elapsed)
-
     def _remember(
         self,
         state: CooperativeImagingState,
@@ -197,9 +189,10 @@ class CooperativeImaging(CooperativeImagingView):
         i, problem = state.instance, self.problem
         error, send = problem.residual(i, outcome.estimate), decision.send
         symbol = i.symbol if problem.scenario.known_symbols else torch.zeros_like(i.symbol)
-        image = passive(outcome.estimate.mean(1))
         return state.replace(
-            measured=self._later(i, outcome).replace(image=image, symbol=symbol),
+            probe=i.probe,
+            symbol=symbol,
+            received=i.received,
             message=torch.where(send[..., None], outcome.message, state.message),
             message_error=torch.where(send, error, state.message_error),
             age=torch.where(send, 0, state.age + 1),

@@ -15,6 +15,7 @@ from isac_gym.problems.multi_user_imaging.diffusion import (
     ImagingDiffusionDecision,
     ImagingDiffusionInstance,
 )
+from isac_gym.problems.multi_user_imaging.recovery import passive
 
 __all__ = ["CooperativeImagingState", "CooperativeImagingView", "Slots"]
 
@@ -29,10 +30,9 @@ class CooperativeImagingState(TensorRecord):
     instance: ImagingDiffusionInstance = record_field(
         ImagingDiffusionInstance, doc="the truth and the samples of the next block"
     )
-    measured: ImagingDiffusionInstance = record_field(
-        ImagingDiffusionInstance,
-        doc="what the users know together: the last block's samples, their mean image as the truth",
-    )
+    probe: Tensor = tensor_field("B L N", "complex", unit="sqrt(W)", doc="probe of the last block")
+    symbol: Tensor = tensor_field("B L", "complex", doc="its symbols as far as decoded, else 0")
+    received: Tensor = tensor_field("B L K", "complex", unit="sqrt(W)", doc="samples in it")
     last: ImagingDiffusionDecision = record_field(
         ImagingDiffusionDecision, doc="settings of the last block"
     )
@@ -167,8 +167,14 @@ class CooperativeImagingView(Process):
         return Slots(index, instance.adjacency.gather(-1, index))
 
     def measured(self, state: CooperativeImagingState) -> ImagingDiffusionInstance:
-        """What the users know together; the samples of the block to come are not among it."""
-        return state.measured
+        """What the users know together: the last block's samples, their mean image as the truth."""
+        i = state.instance
+        return i.replace(
+            image=passive(i.estimate.mean(1)),
+            probe=state.probe,
+            symbol=state.symbol,
+            received=state.received,
+        )
 
     def truth(self, state: CooperativeImagingState) -> ImagingDiffusionInstance:
         """What the next decision is scored on."""
