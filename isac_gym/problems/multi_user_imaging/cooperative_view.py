@@ -230,8 +230,12 @@ class CooperativeImagingView(Process):
         return (i.user_channel.abs().square() @ lit[..., None])[..., 0]
 
     def _distance(self, state: CooperativeImagingState, slots: Slots) -> Tensor:
-        own, sent = state.instance.estimate, state.message
-        gap = (own[:, :, None] - sent[:, None]).abs().square().sum(-1).gather(-1, slots.index)
+        own, sent = (
+            torch.view_as_real(z).flatten(2) for z in (state.instance.estimate, state.message)
+        )
+        places = slots.index[..., None].unbind(2)  # (B, K, 1) each
+        heard = (sent.gather(1, place.expand_as(sent)) for place in places)
+        gap = torch.stack([(own - there).square().sum(-1) for there in heard], -1)
         level = self._level(gap / self.problem.scenario.image_energy)
         return torch.where(slots.used, level, 0)
 
