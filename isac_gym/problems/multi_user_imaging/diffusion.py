@@ -23,6 +23,7 @@ from isac_gym.core.problem import Problem
 from isac_gym.core.random import Streams
 from isac_gym.core.records import TensorRecord
 from isac_gym.core.scenario import parameter
+from isac_gym.physics.diffusion import diffuse
 from isac_gym.physics.graphs import hops, metropolis, proximity_graph
 from isac_gym.physics.imaging import illuminate, receive
 from isac_gym.problems.multi_user_imaging.diffusion_records import (
@@ -208,29 +209,20 @@ class ImagingDiffusion(Problem):
     ) -> Outcome:
         """Run the block with the nearest admissible settings."""
         i, d = instance, self.project(instance, decision)
-        weight, lit = heard(d.weight, d.send).to(i.estimate.dtype), self.known_illumination(i)
+        weight, lit = heard(d.weight, d.send), self.known_illumination(i)
         step = d.step / self.scenario.regressor_energy
-        shrink = d.sparsity * self.scenario.max_power_w
-        estimate, last = i.estimate, lit.shape[1] - 1
-        eye = torch.eye(weight.shape[-1], dtype=weight.dtype, device=weight.device)
+        shrink, last = d.sparsity * self.scenario.max_power_w, lit.shape[1] - 1
 
-        def stretch(estimate: Tensor, rows: slice, weight: Tensor) -> Tensor:
-            return limited(
-                _filter(
-                    estimate,
-                    i.user_channel,
-                    lit[:, rows],
-                    i.received[:, rows],
-                    step,
-                    weight,
-                    shrink,
-                )
-            )
+        def stretch(estimate: Tensor, rows: slice, weight: Tensor | None) -> Tensor:
+            seen = lit[:, rows], i.received[:, rows]
+            found = diffuse(estimate, *seen, i.user_channel, weight, step=step, l1=shrink)
+            return limited(found.estimate)
 
+        estimate = i.estimate
         for first in range(0, last, _STRETCH):
             estimate = stretch(estimate, slice(first, min(first + _STRETCH, last)), weight)
-        message = stretch(estimate, slice(last, last + 1), eye.expand_as(weight))
-        return Outcome(weight.mT @ message, message)
+        message = stretch(estimate, slice(last, last + 1), None)
+        return Outcome(weight.to(message.dtype).mT @ message, message)
 
     def score(
         self,
@@ -327,24 +319,6 @@ def onto_simplex(value: Tensor, mask: Tensor) -> Tensor:
 def limited(estimate: Tensor) -> Tensor:
     """Estimates with moduli cut at :data:`LIMIT`."""
     return estimate / (estimate.abs() / LIMIT).clamp_min(1)
-
-
-def _filter(
-    x: Tensor,
-    g: Tensor,
-    lit: Tensor,
-    received: Tensor,
-    step: Tensor,
-    weight: Tensor,
-    shrink: Tensor,
-) -> Tensor:
-    """Private stand-in of ``physics.diffusion``."""
-    for t in range(lit.shape[1]):
-        u = g * lit[:, t, None]
-        e = received[:, t] - (u * x).sum(-1)
-        grad = e[..., None] * u.conj() - shrink[..., None] * x / x.abs().clamp_min(1e-8)
-        x = weight.mT @ (x + step[..., None] * grad)
-    return x
 
 
 def _with_self(adjacency: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ import torch
 
 from isac_gym.core import ScenarioError, ShapeError, Streams, family_of
 from isac_gym.core.records import TensorRecord
+from isac_gym.physics.diffusion import diffuse
 from isac_gym.physics.graphs import metropolis
 from isac_gym.problems.multi_user_imaging.diffusion import STEP_RANGE
 from isac_gym.testing import check_process
@@ -168,16 +169,22 @@ def test_constant_settings__are_the_plain_filter_over_750_samples():
     assert played[-1].terminated.all()
     state, streams = start(process, 2)
     i, weight = state.instance, metropolis(state.instance.adjacency).to(torch.complex128)
-    x = torch.zeros_like(i.estimate)
+    x, lits, samples = torch.zeros_like(i.estimate), [], []
     for number in range(30):
         i = process.problem.transmit(i, streams.at_step(number))
         sent = i.probe + i.symbol[..., None] * i.beam[:, None]
         lit = sent @ i.bs_channel.mT
+        lits.append(lit)
+        samples.append(i.received)
         for t in range(25):
             u = i.user_channel * lit[:, t, None]
             error = i.received[:, t] - (u * x).sum(-1)
             x = weight.mT @ (x + 0.6 / 320 * error[..., None] * u.conj())
     torch.testing.assert_close(played[-1].state.instance.estimate, x, rtol=0, atol=1e-11)
+    step = torch.full((2, 20), 0.6 / 320, dtype=torch.float64)
+    frame = torch.cat(lits, 1), torch.cat(samples, 1)
+    whole = diffuse(torch.zeros_like(x), *frame, i.user_channel, weight.real, step=step)
+    torch.testing.assert_close(whole.estimate, x, rtol=0, atol=1e-11)
     assert played[-1].state.instance.elapsed.tolist() == [750, 750]
     assert played[-1].state.spent.tolist() == [30.0, 30.0]
 
