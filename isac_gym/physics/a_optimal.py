@@ -16,6 +16,7 @@ Source: the networked-ISAC paper, (40)-(47), with Bayesian A-optimality as its m
 penalty nor randomisation is needed.
 """
 
+from functools import reduce
 from typing import NamedTuple
 
 import torch
@@ -43,7 +44,7 @@ __all__ = [
 
 CHEAP_ITERATIONS, CHEAP_TOLERANCE = 40, 1e-5  # enough for a reward: about 20 iterations
 _MARGIN = 1e-12  # by which the SINR needed is exceeded, against rounding
-_GRID, _ZOOM, _ROUNDS = 17, 9, 3  # levels of the SINR tried first, then around the best, how often
+_GRIDS = (17, 9, 9)  # levels of the SINR: everywhere, then around the best
 
 
 class ProbingTask(NamedTuple):
@@ -104,6 +105,8 @@ class PriorityDesign(NamedTuple):
         sinr: SINR of the communication user, (B,).
         covariance: W_s, (B, N, N) W.
         beam: w_c, (B, N) sqrt(W).
+        iterations: Evaluations of the gradient, (B,) int64.
+        has_converged: Every descent behind it did, (B,) bool.
     """
 
     score: Tensor
@@ -112,6 +115,8 @@ class PriorityDesign(NamedTuple):
     sinr: Tensor
     covariance: Tensor
     beam: Tensor
+    iterations: Tensor
+    has_converged: Tensor
 
 
 def error_bound(task: ProbingTask, covariance: Tensor) -> Tensor:
@@ -236,6 +241,8 @@ def joint_priority(
         sinr=share_along(task.comm_channel, whole) / task.comm_noise_w,
         covariance=covariance,
         beam=beam,
+        iterations=least.iterations + found.iterations,
+        has_converged=least.has_converged & (found.status == int(Status.CONVERGED)),
     )
 
 
@@ -251,31 +258,36 @@ def step1_priority(
     best_sinr = task.max_power_w * _energy(task.comm_channel) / task.comm_noise_w
     none = torch.zeros_like(priority)
     free = step1_design(task._replace(min_sinr=none), iterations=iterations, tolerance=tolerance)
-    low, high, kept, bound = none, none + 1, None, torch.full_like(none, torch.inf)
-    for turn in range(_ROUNDS):
-        count = _GRID if turn == 0 else _ZOOM
+    low, high, turns = none, none + 1, []
+    for count in _GRIDS:
         part = torch.linspace(0, 1, count, dtype=none.dtype, device=none.device)
-        level = low[:, None] + (high - low)[:, None] * part  # (B, count)
+        level = low[:, None] + (high - low)[:, None] * part  # (B, count), share of the best SINR
         found = _levels(task, level * best_sinr[:, None], iterations, tolerance)
-        score = (1 - priority)[:, None] * found.value / free.value[:, None]
-        score = score - priority[:, None] * level
-        if turn == 0:
-            under = (1 - priority)[:, None] * (found.lower / free.value[:, None])[:, :-1]
-            bound = (under - priority[:, None] * level[:, 1:]).amin(-1)
+        error = (1 - priority)[:, None] / free.value[:, None]
+        score = error * found.value - priority[:, None] * level
+        under = (error * found.lower)[:, :-1] - priority[:, None] * level[:, 1:]
         pick = score.argmin(-1)
         rows = torch.arange(len(pick), device=pick.device)
-        new = PriorityDesign(
-            score[rows, pick],
-            bound,
-            found.value[rows, pick],
-            (level * best_sinr[:, None])[rows, pick],
-            found.covariance[rows, pick],
-            found.beam[rows, pick],
+        turns.append(
+            PriorityDesign(
+                score=score[rows, pick],
+                lower=under.amin(-1),
+                value=found.value[rows, pick],
+                sinr=level[rows, pick] * best_sinr,
+                covariance=found.covariance[rows, pick],
+                beam=found.beam[rows, pick],
+                iterations=found.iterations.sum(-1),
+                has_converged=found.has_converged.all(-1),
+            )
         )
-        kept = new if kept is None else _better(new, kept)
         low = level[rows, (pick - 1).clamp_min(0)]
         high = level[rows, (pick + 1).clamp_max(count - 1)]
-    return new if kept is None else kept
+    best = reduce(_better, turns)
+    return best._replace(
+        lower=turns[0].lower,
+        iterations=free.iterations + sum(turn.iterations for turn in turns),
+        has_converged=torch.stack([turn.has_converged for turn in turns]).all(0),
+    )
 
 
 def _levels(task: ProbingTask, sinr: Tensor, iterations: int, tolerance: float) -> ProbingDesign:
@@ -287,7 +299,7 @@ def _levels(task: ProbingTask, sinr: Tensor, iterations: int, tolerance: float) 
     return ProbingDesign(*(t.unflatten(0, shape) for t in found))
 
 
-def _better(new: PriorityDesign, old: PriorityDesign) -> PriorityDesign:
+def _better(old: PriorityDesign, new: PriorityDesign) -> PriorityDesign:
     is_better = new.score < old.score
     pairs = zip(new, old, strict=True)
     return PriorityDesign(
