@@ -1,20 +1,21 @@
-r"""Diffusion filters: users adapt an image to their own samples, then combine with neighbours.
+r"""Adapt-then-combine diffusion: users refine their images sample by sample and mix them.
 
-Adapt-then-combine, one sample at a time. User k corrects its image x_k by its error
-e_k = y_k - u_k^T x_k, u_k(t) = g_k o v(t); then x_k becomes sum_l a_lk x_l. Least mean squares
-(lms) treats the regressor as exact, total least squares (tls) as noisy.
+For every sample t, user k with regressor u_k = g_k o v(t) and error e_k = y_k - u_k^T x_k moves to
 
-Both follow the half gradient: J = E|e|^2 / (1 + |x|^2 / gamma) for tls, E|e|^2 for lms. Penalties
-pull along x_n / |x_n| (l1) and x_g / |x_g| over blocks g (l21), both 0 at 0, inside the step.
+    phi_k = x_k + mu_k (e_k conj(u_k) - l1 sgn(x_k) - l21 block(x_k)),   x_k <- sum_l a_lk phi_l
 
-Speed: errors and corrections are matrix products of real and imaginary parts, outputs are reused,
-and lanes are run in chunks whose state stays in the cache.
+with sgn(x) = x / |x| and block(x) = x / |x over its block|. Total least squares (``tls``) weighs
+the error by d_k = 1 + |x_k|^2 / gamma: e_k / d_k replaces e_k, |e_k / d_k|^2 x_k / gamma is added.
 
-Source: the networked-ISAC paper (arXiv 2405.16398), Algorithm 2, rebuilt: formulas are lost.
+Complex numbers are kept as two real planes: the modulus of a complex tensor is a slow function, and
+the weights are real.
+
+Source: the networked-ISAC paper, (10)-(19); differs: the TLS inputs are not assumed white.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -22,363 +23,234 @@ from torch import Tensor
 
 from isac_gym.core.errors import ScenarioError
 
-__all__ = ["Diffused", "Filter", "adapt", "combine", "diffuse", "diffuse_central"]
+__all__ = ["ESTIMATORS", "Diffusion", "diffuse"]
 
 ESTIMATORS = ("lms", "tls")
-_LEAST = 1e-16  # squared modulus below which a coefficient or block has no direction
-_CACHE = 1 << 20  # bytes; a chunk's state, gradient and channels take about as much
-_COPIES = 6  # arrays of the size of the state that one sample touches
+_TINY = 1e-16  # squared modulus below which a coefficient or a block has no direction
+_CHUNK = 32  # instances whose state stays in the cache together
+_UNROLLED = 10  # samples per call of the compiled loop
 
 
-@dataclass(frozen=True, kw_only=True)
-class Filter:
-    """What every user minimises.
-
-    Attributes:
-        estimator: ``lms`` or ``tls``.
-        gamma: Noise variance of the output over that of the regressor (tls), > 0.
-        l1: Weight of sum |x_n|, >= 0, W for lms, per 1 + |x|^2 less for tls; float or (B, K).
-        l21: Weight of sum |x_g| over blocks, >= 0, as ``l1``.
-        blocks: Block number of every voxel, (V,), from 0; needed where ``l21`` is not 0.
-    """
-
-    estimator: str = "lms"
-    gamma: float = 1.0
-    l1: float | Tensor = 0.0
-    l21: float | Tensor = 0.0
-    blocks: Sequence[int] | None = None
-
-    def __post_init__(self) -> None:
-        if self.estimator not in ESTIMATORS:
-            raise ScenarioError(f"estimator must be one of {ESTIMATORS}, got {self.estimator!r}.")
-        if not self.gamma > 0:
-            raise ScenarioError(f"gamma must be > 0, got {self.gamma}.")
-        if self.blocks is None and (isinstance(self.l21, Tensor) or self.l21 != 0):
-            raise ScenarioError("blocks must be given where l21 is not 0, got None.")
-
-    @property
-    def is_sparse(self) -> bool:
-        """True if some penalty is on."""
-        return any(isinstance(w, Tensor) or w != 0 for w in (self.l1, self.l21))
-
-
-class Diffused(NamedTuple):
-    """Outcome of a frame.
+class Diffusion(NamedTuple):
+    """Result of a run.
 
     Attributes:
-        estimate: Images after the last sample, (B, K, V); (B, 1, V) of a central filter.
-        msd: Mean over the users of |x_k - image|^2 after every sample, (B, L), or None.
+        estimate: Images after the last sample, (B, K, V) complex.
+        msd: Mean squared distance of the users' images to a reference after each sample, (B, L);
+            None unless asked for.
     """
 
     estimate: Tensor
     msd: Tensor | None
 
 
-def adapt(
-    estimate: Tensor,
-    user_channel: Tensor,
-    illumination: Tensor,
-    received: Tensor,
-    step: Tensor,
-    rule: Filter = Filter(),
-) -> Tensor:
-    """Images after every user's own correction by one sample, (B, K, V).
+@dataclass(frozen=True, kw_only=True)
+class _Rule:
+    """What a step does, in plain numbers: the compiled loop is specialised to it."""
 
-    Args:
-        estimate: Images before, (B, K, V).
-        user_channel: g, (B, K, V).
-        illumination: v(t) as far as it is known, (B, V) sqrt(W).
-        received: y(t), (B, K) sqrt(W).
-        step: mu_k, (B, K) 1/W.
-        rule: What is minimised.
-    """
-    frame = _Frame.of(user_channel, illumination[:, None], received[:, None], step, rule)
-    return _adapt(estimate, frame, 0, _Buffers())
+    estimator: str
+    gamma: float
+    has_l1: bool
+    has_l21: bool
 
 
-def combine(estimate: Tensor, weight: Tensor) -> Tensor:
-    """Averages sum_l a_lk x_l, (B, K, V), of images (B, K, V); a (B, K, K), columns sum to 1."""
-    return _combine(estimate, weight.mT, None)
+class _Data(NamedTuple):
+    """Real planes of everything that does not change, leading axis 2 for (re, im)."""
+
+    lit: Tensor  # (L, 2, B, 1, V)
+    received: Tensor  # (L, 2, B, K, 1)
+    channel: Tensor  # (2, B, K, V)
+    step: Tensor  # (B, K, 1)
+    l1: Tensor  # (B, K, 1)
+    l21: Tensor  # (B, K, 1)
+    member: Tensor  # (V, blocks) one-hot
 
 
 def diffuse(
     estimate: Tensor,
-    user_channel: Tensor,
     illumination: Tensor,
     received: Tensor,
-    step: Tensor,
+    user_channel: Tensor,
     weight: Tensor | None,
     *,
-    rule: Filter = Filter(),
-    exchange_every: int = 1,
-    image: Tensor | None = None,
-) -> Diffused:
-    """Run all samples of a frame; differentiable in every tensor.
-
-    A step that is too large lets a lane grow to infinity and NaN; the others are not touched.
-
-    Args:
-        estimate: Images before, (B, K, V).
-        user_channel: g, (B, K, V).
-        illumination: v as far as it is known, (B, L, V) sqrt(W).
-        received: y, (B, L, K) sqrt(W).
-        step: mu, (B, K) 1/W.
-        weight: a_lk, (B, K, K) real, columns sum to 1; None: nobody sends.
-        rule: What is minimised.
-        exchange_every: Combine after every n-th sample only, >= 1.
-        image: The true image (B, V) to record the error against, or None.
-    """
-    if exchange_every < 1:
-        raise ScenarioError(f"exchange_every must be >= 1, got {exchange_every}.")
-    tensors = (estimate, user_channel, illumination, received, step)
-    size = len(estimate)
-    mixing = None if weight is None else weight.mT
-    wanted = (*tensors, weight, rule.l1, rule.l21, image)
-    needs_grad = torch.is_grad_enabled() and any(
-        isinstance(t, Tensor) and t.requires_grad for t in wanted
-    )
-    chunk = size if needs_grad or estimate.device.type != "cpu" else _chunk(estimate)
-    found: list[Diffused] = []
-    for first in range(0, size, max(chunk, 1)):
-        rows = slice(first, first + chunk)
-        some = None if mixing is None else mixing[rows]
-        x, g, v, y, mu = (t[rows] for t in tensors)
-        frame = _Frame.of(g, v, y, mu, _rows(rule, rows))
-        buffers = _Buffers() if needs_grad else _Buffers.like(x)
-        truth = None if image is None else image[rows]
-        found.append(_run(x, frame, some, exchange_every, truth, buffers))
-    if len(found) == 1:
-        return found[0]
-    errors = [one.msd for one in found if one.msd is not None]
-    return Diffused(
-        torch.cat([one.estimate for one in found]) if found else estimate,
-        torch.cat(errors) if errors else None,
-    )
-
-
-def diffuse_central(
-    estimate: Tensor,
-    user_channel: Tensor,
-    illumination: Tensor,
-    received: Tensor,
     step: Tensor,
-    *,
-    rule: Filter = Filter(),
-    image: Tensor | None = None,
-) -> Diffused:
-    """The same filter where one image is corrected by the users' average gradient.
+    estimator: str = "lms",
+    gamma: float = 1.0,
+    l1: Tensor | float = 0.0,
+    l21: Tensor | float = 0.0,
+    blocks: Tensor | None = None,
+    exchange_every: int = 1,
+    reference: Tensor | None = None,
+    is_central: bool = False,
+    compile_loop: bool = False,
+) -> Diffusion:
+    """Run the filters of all users over L samples.
 
     Args:
-        estimate: Image before, (B, V).
-        user_channel: g, (B, K, V).
-        illumination: v as far as it is known, (B, L, V) sqrt(W).
+        estimate: Images to start from, (B, K, V).
+        illumination: v(t) as far as the users know it, (B, L, V) sqrt(W).
         received: y, (B, L, K) sqrt(W).
-        step: mu, (B,) 1/W.
-        rule: What is minimised; penalties are floats or (B, 1).
-        image: The true image (B, V) to record the error against, or None.
+        user_channel: g, (B, K, V).
+        weight: a_lk, (B, K, K) real, columns summing to 1; None: nobody exchanges anything.
+        step: mu_k, (B, K) 1/W, >= 0.
+        estimator: ``lms`` or ``tls``.
+        gamma: Ratio of output to input noise power in ``tls``, > 0.
+        l1: Shrinkage of coefficients, a number or (B, K), W.
+        l21: Shrinkage of blocks, a number or (B, K), W.
+        blocks: Block number of every voxel, (V,) int64; needed where ``l21`` is used.
+        exchange_every: Images are mixed after every so many samples.
+        reference: Image (B, V) to record the mean squared distance to after each sample.
+        is_central: One image that moves by the mean of the users' gradients; the others follow it.
+        compile_loop: Run through ``torch.compile``: several times faster after a minute of
+            compiling, no gradients.
+
+    Returns:
+        Images and, with ``reference``, their learning curve. Diverging lanes end as they end: check
+        for finite values.
+
+    Raises:
+        ScenarioError: Unknown estimator, gamma <= 0, exchange_every < 1, blocks missing.
     """
-    mu, x = step[:, None], estimate[:, None]
-    penalty = _Penalty.of(rule, mu, user_channel)
-    adjoint, errors = user_channel.mH.contiguous(), []
-    for lit, heard in zip(illumination.unbind(1), received.unbind(1), strict=True):
-        seen = user_channel @ (lit[..., None] * x.mT)
-        error = heard - seen[..., 0]  # (B, K)
-        energy = _square(error).mean(-1, keepdim=True)
-        pull, keep = penalty.scales(x, energy, _Buffers())
-        slope = (adjoint @ error[..., None])[..., 0] * lit.conj() / error.shape[-1]
-        x = (x if keep is None else x * keep) + (pull * slope)[:, None]
-        if image is not None:
-            errors.append(_square(x[:, 0] - image).sum(-1))
-    return Diffused(x, torch.stack(errors, -1) if errors else None)
+    uses_blocks = isinstance(l21, Tensor) or l21 != 0
+    _check(estimator, gamma, exchange_every, blocks if uses_blocks else torch.empty(0))
+    uses_l1 = isinstance(l1, Tensor) or l1 != 0
+    rule = _Rule(estimator=estimator, gamma=gamma, has_l1=uses_l1, has_l21=uses_blocks)
+    batch, users, _ = estimate.shape
+    mix = None if weight is None else weight.mT.to(estimate.real.dtype)
+    mix = _average(users, estimate) if is_central else mix
+
+    def per_user(value: Tensor | float) -> Tensor:
+        like = step if isinstance(value, Tensor) else torch.full_like(step, value)
+        return (value if isinstance(value, Tensor) else like)[..., None].to(step.dtype)
+
+    member = _membership(blocks, estimate) if uses_blocks else step.new_zeros(1, 1)
+    data = _Data(
+        lit=_planes(illumination).permute(2, 0, 1, 3)[..., None, :],
+        received=_planes(received).permute(2, 0, 1, 3)[..., None],
+        channel=_planes(user_channel),
+        step=step[..., None],
+        l1=per_user(l1),
+        l21=per_user(l21),
+        member=member,
+    )
+    truth = None if reference is None else _planes(reference)[:, :, None]
+    run = _compiled(rule) if compile_loop else _loop(rule)
+    parts = [
+        _run(run, data, _planes(estimate), mix, truth, exchange_every, slice(first, first + _CHUNK))
+        for first in range(0, max(batch, 1), _CHUNK)
+    ]
+    planes = torch.cat([images for images, _ in parts], 1)
+    msd = None if truth is None else torch.cat([curve for _, curve in parts if curve is not None])
+    return Diffusion(torch.complex(planes[0], planes[1]), msd)
 
 
-class _Buffers(NamedTuple):
-    """Outputs to overwrite, or None to allocate (and to differentiate)."""
-
-    product: Tensor | None = None  # (B, K, V) complex
-    outer: Tensor | None = None  # (B, K, 2V)
-    moved: Tensor | None = None  # (B, K, V) complex
-    state: Tensor | None = None  # (B, K, 2V)
-    error: Tensor | None = None  # (B, 2, K)
-    power: Tensor | None = None  # (B, K, V)
-    keep: Tensor | None = None  # (B, K, V) complex, imaginary parts 0
-
-    @classmethod
-    def like(cls, x: Tensor) -> "_Buffers":
-        batch, users, voxels = x.shape
-        real = x.real.dtype
-
-        def wide() -> Tensor:
-            return torch.empty(batch, users, 2 * voxels, dtype=real, device=x.device)
-
-        def same() -> Tensor:
-            return torch.zeros(x.shape, dtype=x.dtype, device=x.device)
-
-        error = torch.empty(batch, 2, users, dtype=real, device=x.device)
-        power = torch.empty(x.shape, dtype=real, device=x.device)
-        return cls(same(), wide(), same(), wide(), error, power, same())
-
-
-class _Penalty(NamedTuple):
-    """Everything that scales the image itself, steps included.
-
-    Attributes:
-        step: mu, (B, K).
-        gamma: Of tls; None for lms.
-        l1: mu l1, (B, K, 1), or None.
-        l21: mu l21, (B, K, 1), or None.
-        member: 1 where a voxel is in a block, (V, number of blocks), or None.
-    """
-
-    step: Tensor
-    gamma: float | None
-    l1: Tensor | None
-    l21: Tensor | None
-    member: Tensor | None
-
-    @classmethod
-    def of(cls, rule: Filter, step: Tensor, channel: Tensor) -> "_Penalty":
-        def scaled(weight: float | Tensor) -> Tensor | None:
-            is_off = not isinstance(weight, Tensor) and weight == 0
-            return None if is_off else (step * weight)[..., None]
-
-        member = None
-        if rule.blocks is not None:
-            block = torch.tensor(list(rule.blocks), device=step.device)
-            index = torch.arange(max(rule.blocks) + 1, device=step.device)
-            member = (block[:, None] == index).to(channel.real.dtype)
-        gamma = rule.gamma if rule.estimator == "tls" else None
-        return cls(step, gamma, scaled(rule.l1), scaled(rule.l21), member)
-
-    def scales(self, x: Tensor, energy: Tensor, o: _Buffers) -> tuple[Tensor, Tensor | None]:
-        """Factors of the error (B, K) and of the image, (B, K, 1 or V); None: 1.
-
-        ``energy`` is |e|^2, (B, K).
-        """
-        if self.gamma is None and self.l1 is None and self.l21 is None:
-            return self.step, None
-        power = torch.mul(x.real, x.real, out=o.power)
-        power = torch.addcmul(power, x.imag, x.imag, out=o.power)
-        block = power @ self.member if self.l21 is not None and self.member is not None else None
-        pull, grow = self.step, torch.ones_like(energy)
-        if self.gamma is not None:
-            total = power.sum(-1) if block is None else block.sum(-1)
-            divisor = 1 + total / self.gamma
-            pull = self.step / divisor
-            grow = 1 + pull * energy / divisor / self.gamma
-        if self.l1 is None and block is None:
-            return pull, _as_complex(grow[..., None], o)
-        return pull, _as_complex(grow[..., None], o, self._shrink(power, block, o))
-
-    def _shrink(self, power: Tensor, block: Tensor | None, o: _Buffers) -> Tensor:
-        """Share of every coefficient that the penalties take away, (B, K, V)."""
-        taken = None
-        if self.l1 is not None:
-            taken = torch.clamp(power, min=_LEAST, out=o.power)
-            taken = torch.mul(torch.rsqrt(taken, out=o.power), self.l1, out=o.power)
-        if block is None or self.member is None or self.l21 is None:
-            return power if taken is None else taken
-        pulled = block.clamp_min(_LEAST).rsqrt() * self.l21
-        if taken is None:
-            return pulled @ self.member.mT
-        flat = torch.addmm(taken.flatten(0, 1), pulled.flatten(0, 1), self.member.mT)
-        return flat.view(taken.shape)
-
-
-class _Frame(NamedTuple):
-    """Constants of a run: conj(v) and j conj(v) as rows of real numbers (L, B, 2, 2V), and more."""
-
-    channel: Tensor  # (B, K, V)
-    conjugate: Tensor  # (B, K, V)
-    table: Tensor  # (L, B, 2, 2V)
-    received: Tensor  # (L, B, 2, K)
-    penalty: _Penalty
-
-    @classmethod
-    def of(
-        cls, channel: Tensor, lit: Tensor, received: Tensor, step: Tensor, rule: Filter
-    ) -> "_Frame":
-        first = lit.transpose(0, 1).conj().resolve_conj()
-        table = _flat(torch.stack([first, 1j * first], -2))
-        heard = torch.view_as_real(received.transpose(0, 1).resolve_conj()).mT.contiguous()
-        conjugate = channel.conj().resolve_conj()
-        return cls(channel, conjugate, table, heard, _Penalty.of(rule, step, channel))
+_Loop = Callable[..., Tensor]
 
 
 def _run(
-    x: Tensor,
-    frame: _Frame,
-    mixing: Tensor | None,
+    loop: _Loop,
+    data: _Data,
+    images: Tensor,
+    mix: Tensor | None,
+    truth: Tensor | None,
     every: int,
-    image: Tensor | None,
-    o: _Buffers,
-) -> Diffused:
-    mixing = None if mixing is None else mixing.contiguous()
-    errors = []
-    for t in range(len(frame.table)):
-        x = _adapt(x, frame, t, o)
-        if mixing is not None and (t + 1) % every == 0:
-            x = _combine(x, mixing, o.state)
-        if image is not None:
-            off = _flat(x - image[:, None])
-            errors.append(off.square().sum((-2, -1)) / off.shape[-2])
-    return Diffused(x, torch.stack(errors, -1) if errors else None)
+    rows: slice,
+) -> tuple[Tensor, Tensor | None]:
+    """Images (2, b, K, V) and learning curve (b, L) of some lanes."""
+    images = images[:, rows]
+    own = _Data(
+        lit=data.lit[:, :, rows].contiguous(),
+        received=data.received[:, :, rows].contiguous(),
+        channel=data.channel[:, rows].contiguous(),
+        step=data.step[rows],
+        l1=data.l1[rows],
+        l21=data.l21[rows],
+        member=data.member,
+    )
+    mixing = None if mix is None else mix[rows].contiguous()
+    stride = 1 if truth is not None else (_UNROLLED if every == 1 else every)
+    curve, count = [], own.lit.shape[0]
+    for first in range(0, count, stride):
+        last = min(first + stride, count)
+        is_exchange = every == 1 or last % every == 0
+        images = loop(images, own, slice(first, last), mixing if is_exchange else None, every == 1)
+        if truth is not None:
+            curve.append((images - truth[:, rows]).square().sum((0, -1)).mean(-1))
+    return images, torch.stack(curve, -1) if curve else None
 
 
-def _adapt(x: Tensor, frame: _Frame, t: int, o: _Buffers) -> Tensor:
-    table, penalty = frame.table[t], frame.penalty
-    product = torch.mul(frame.channel, x, out=o.product)
-    # Rows of the table: [vr, -vi] and [vi, vr], so that both products need no complex arithmetic.
-    error = torch.baddbmm(frame.received[t], table, _flat(product).mT, alpha=-1, out=o.error)
-    energy = error.square().sum(-2) if penalty.gamma is not None else penalty.step
-    pull, keep = penalty.scales(x, energy, o)
-    outer = torch.bmm((error * pull[:, None]).mT, table, out=o.outer)
-    kept = x if keep is None else torch.mul(x, keep, out=o.moved)
-    return torch.addcmul(kept, frame.conjugate, _paired(outer), out=o.moved)
+@cache
+def _loop(rule: _Rule) -> _Loop:
+    """Loop over some samples; mixing after each of them, or after the last one only."""
+
+    def loop(
+        images: Tensor, data: _Data, rows: slice, mixing: Tensor | None, is_each: bool
+    ) -> Tensor:
+        lit, received = data.lit[rows], data.received[rows]
+        for t in range(lit.shape[0]):
+            images = _adapt(rule, images, data, lit[t], received[t])
+            if mixing is not None and (is_each or t == lit.shape[0] - 1):
+                images = torch.matmul(mixing, images)
+        return images
+
+    return loop
 
 
-def _combine(x: Tensor, mixing: Tensor, out: Tensor | None) -> Tensor:
-    return _paired(torch.bmm(mixing, _flat(x), out=out))
+@cache
+def _compiled(rule: _Rule) -> _Loop:
+    return torch.compile(_loop(rule), dynamic=False)
 
 
-def _as_complex(grow: Tensor, o: _Buffers, taken: Tensor | None = None) -> Tensor:
-    """Grow minus taken; complex, if there is a buffer, because mixed products are slow."""
-    if o.keep is None:
-        return grow if taken is None else grow - taken
-    if taken is None:
-        o.keep.real.copy_(grow.expand(o.keep.shape))
-    else:
-        torch.sub(grow, taken, out=o.keep.real)
-    return o.keep
+def _adapt(rule: _Rule, images: Tensor, data: _Data, lit: Tensor, received: Tensor) -> Tensor:
+    """One step of every user on its own, planes (2, B, K, V)."""
+    (xr, xi), (gr, gi), (vr, vi) = images, data.channel, lit
+    ur, ui = gr * vr - gi * vi, gr * vi + gi * vr
+    er = received[0] - (ur * xr - ui * xi).sum(-1, keepdim=True)
+    ei = received[1] - (ur * xi + ui * xr).sum(-1, keepdim=True)
+    keep = None
+    if rule.estimator == "tls" or rule.has_l1 or rule.has_l21:
+        square = xr * xr + xi * xi
+        keep = torch.zeros_like(er)
+        if rule.estimator == "tls":
+            inverse = 1 / (1 + square.sum(-1, keepdim=True) / rule.gamma)
+            er, ei = er * inverse, ei * inverse
+            keep = keep + (er * er + ei * ei) / rule.gamma
+        if rule.has_l1:
+            keep = keep - data.l1 * square.clamp_min(_TINY).rsqrt()
+        if rule.has_l21:
+            norm = (square @ data.member).clamp_min(_TINY).rsqrt()
+            keep = keep - data.l21 * (norm @ data.member.mT)
+        keep = 1 + data.step * keep
+        xr, xi = xr * keep, xi * keep
+    er, ei = data.step * er, data.step * ei
+    return torch.stack([xr + (ur * er + ui * ei), xi + (ur * ei - ui * er)])
 
 
-def _flat(z: Tensor) -> Tensor:
-    """Real and imaginary parts side by side, (..., 2V), of (..., V)."""
-    return torch.view_as_real(z).flatten(-2)
-
-
-def _paired(flat: Tensor) -> Tensor:
-    """Inverse of :func:`_flat`."""
-    return torch.view_as_complex(flat.unflatten(-1, (-1, 2)))
-
-
-def _chunk(x: Tensor) -> int:
-    """Lanes whose state stays in the cache."""
-    lane = max(x[0].numel() * x.element_size() * _COPIES, 1) if len(x) else 1
-    return max(_CACHE // lane, 1)
-
-
-def _rows(rule: Filter, rows: slice) -> Filter:
-    """The filter of some lanes."""
-    penalties = [w[rows] if isinstance(w, Tensor) else w for w in (rule.l1, rule.l21)]
-    return Filter(
-        estimator=rule.estimator,
-        gamma=rule.gamma,
-        l1=penalties[0],
-        l21=penalties[1],
-        blocks=rule.blocks,
+def _average(users: int, like: Tensor) -> Tensor:
+    """Weights of the mean: with equal images for all users, the centralised filter."""
+    return torch.full(
+        (len(like), users, users), 1 / users, dtype=like.real.dtype, device=like.device
     )
 
 
-def _square(z: Tensor) -> Tensor:
-    return z.real.square() + z.imag.square()
+def _membership(blocks: Tensor | None, like: Tensor) -> Tensor:
+    number = torch.zeros(0) if blocks is None else blocks
+    count = int(number.max()) + 1 if number.device.type != "meta" else 1
+    one_hot = torch.arange(count, device=like.device) == number.to(like.device)[:, None]
+    return one_hot.to(like.real.dtype)
+
+
+def _planes(z: Tensor) -> Tensor:
+    """Real and imaginary part, (2, ...)."""
+    return torch.stack([z.real, z.imag])
+
+
+def _check(estimator: str, gamma: float, exchange_every: int, blocks: Tensor | None) -> None:
+    if estimator not in ESTIMATORS:
+        raise ScenarioError(f"estimator must be one of {ESTIMATORS}, got {estimator!r}.")
+    if not gamma > 0:
+        raise ScenarioError(f"gamma must be > 0, got {gamma}.")
+    if exchange_every < 1:
+        raise ScenarioError(f"exchange_every must be >= 1, got {exchange_every}.")
+    if blocks is None:
+        raise ScenarioError("blocks must be given where l21 is used, got None.")
