@@ -10,7 +10,7 @@ from baselines.multi_user_imaging.sharing import (
     consensus_weights,
     tree_scalars,
 )
-from baselines.multi_user_imaging.statistics import Frame, images, linear_estimate
+from baselines.multi_user_imaging.statistics import Frame, images, sparse_estimate
 from isac_gym.core.errors import ScenarioError, ShapeError
 from isac_gym.core.problem import Problem
 from isac_gym.core.records import TensorRecord
@@ -37,7 +37,7 @@ class ConsensusStatistics(Solver):
     """
 
     name: ClassVar[str] = "consensus-statistics"
-    summary: ClassVar[str] = "users mix matched filters, then solve for their own images"
+    summary: ClassVar[str] = "users mix matched filters, then learn their own sparse images"
 
     rounds: int = 5
     passes: int = 2
@@ -63,7 +63,7 @@ class ConsensusStatistics(Solver):
         passes = self.passes if budget.iterations is None else min(self.passes, budget.iterations)
         frame = Frame.of(problem, i)
         mixing = consensus_weights(i.adjacency, self.rounds, dtype=i.dtype)
-        image = images(frame, linear_estimate, mixing, passes=passes)
+        image = images(frame, sparse_estimate, mixing, passes=passes)
         _, length, users = i.received.shape
         mixed = consensus_scalars(i.adjacency, size=i.image.shape[-1], rounds=self.rounds)
         summed = tree_scalars(num_users=users, size=length)

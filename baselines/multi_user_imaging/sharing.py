@@ -18,11 +18,12 @@ from baselines.multi_user_imaging.statistics import (
     Frame,
     decided_symbols,
     images,
-    linear_estimate,
+    sparse_estimate,
 )
 from isac_gym.core.errors import ScenarioError
 from isac_gym.core.random import Streams
 from isac_gym.core.units import linear_to_db
+from isac_gym.physics.diffusion import diffuse
 from isac_gym.physics.graphs import hops, metropolis
 from isac_gym.physics.trust_region import squared
 from isac_gym.problems.multi_user_imaging.recovery import ImagingRecovery
@@ -209,18 +210,24 @@ def _lms(
     *,
     start: Tensor | None = None,
 ) -> Tensor:
-    """Adapt, then combine every so often; images after the last sample, (B, K, V)."""
+    """Images after the last sample, (B, K, V); the step changes at an exchange near the middle."""
     g, length = frame.user_channel, lit.shape[1]
-    weight = consensus_weights(frame.adjacency, 1, dtype=frame.noise_w.dtype).to(g.dtype)
+    weight = consensus_weights(frame.adjacency, 1, dtype=frame.noise_w.dtype)
     every = -(-length // exchanges) if exchanges else length + 1
-    energy = squared(lit).sum(-1).mean(-1)[:, None, None]  # E |u|^2 at channels of unit variance
+    cut = length // 2 // every * every
+    energy = squared(lit).sum(-1).mean(-1, keepdim=True)  # E |u|^2 at channels of unit variance
     x = torch.zeros_like(g) if start is None else start
-    for t in range(length):
-        u = g * lit[:, t, None]
-        error = frame.received[:, t, :, None] - (u * x).sum(-1, keepdim=True)
-        x = x + (rule[2 * t // length] / energy) * error * u.conj()
-        if (t + 1) % every == 0:
-            x = weight @ x
+    for first, last, scale in ((0, cut, rule[0]), (cut, length, rule[1])):
+        if first < last:
+            x = diffuse(
+                estimate=x,
+                illumination=lit[:, first:last],
+                received=frame.received[:, first:last],
+                user_channel=g,
+                weight=weight,
+                step=(scale / energy).expand(g.shape[:2]),
+                exchange_every=every,
+            ).estimate
     return x
 
 
@@ -240,7 +247,7 @@ def equal_cost_curves(
     budgets: Sequence[int],
     *,
     knows_symbols: bool = False,
-    estimate: Estimate = linear_estimate,
+    estimate: Estimate = sparse_estimate,
 ) -> Mapping[str, Tensor]:
     """Squared error over |x|^2 in dB, mean over users, of every scheme in :data:`SCHEMES`.
 

@@ -95,7 +95,7 @@ def test_equal_cost_curves__sharing_images_is_dominated(knows_symbols):
     assert all(error.shape == (8, 2) for error in found.values())
     for name in ("gathering", "flooding", "gather-statistics", "consensus-statistics"):
         assert bool((found[name] < found["diffusion"] - 2).all()), name
-    assert bool((found["diffusion"] < found["isolated"]).all())
+    assert bool((found["diffusion"][:, 1] < found["diffusion"][:, 0]).all())  # money helps it
 
 
 def test_equal_cost_curves__with_enough_everyone_has_the_image_of_all_data():

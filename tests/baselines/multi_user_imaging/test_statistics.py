@@ -12,6 +12,7 @@ from baselines.multi_user_imaging.statistics import (
     images,
     linear_estimate,
     own_statistics,
+    sparse_estimate,
 )
 from isac_gym.core.random import Streams
 from isac_gym.physics.imaging import information, matched
@@ -114,4 +115,18 @@ def test_linear_estimate__is_finite_without_information():
     assert bool(found.isfinite().all())
     torch.testing.assert_close(
         found[1], torch.full((4,), 1e-6 + 0j, dtype=found.dtype), rtol=1e-4, atol=0
+    )
+
+
+def test_sparse_estimate__is_least_squares_on_the_support():
+    instance, frame = drawn(lanes=8)
+    symbol = instance.symbol[:, None]
+    found, dense = (
+        images(frame, estimate, frame.together, symbol=symbol)
+        for estimate in (sparse_estimate, linear_estimate)
+    )
+    assert found.shape == (8, 1, 8)
+    assert bool((found[:, 0].abs() > 0).sum(-1).eq(2).all())
+    assert float(mean_error(found, instance).mean()) < 0.5 * float(
+        mean_error(dense, instance).mean()
     )
