@@ -1,0 +1,84 @@
+"""Least squares at a leader: with the data as noise, with genie symbols, with the true support."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from baselines.multi_user_imaging.central import genie_image, shared, statistics, typed
+from isac_gym.core.linalg import solve_or_nan
+from isac_gym.core.problem import Problem
+from isac_gym.core.records import TensorRecord
+from isac_gym.core.solution import Budget, Solution, Solver
+
+__all__ = [
+    "LeastSquares",
+    "LeastSquaresGenie",
+    "OracleLeastSquares",
+    "OracleLeastSquaresStep1",
+    "on_support",
+]
+
+
+def on_support(information: Tensor, matched: Tensor, support: Tensor) -> Tensor:
+    """Least squares on a support, (B, V), of Phi (B, V, V), b (B, V) and support (B, V) bool."""
+    eye = torch.eye(support.shape[-1], dtype=torch.bool, device=support.device)
+    both = support[..., :, None] & support[..., None, :]
+    system = torch.where(both, information, 0) + (eye & ~both).to(information.dtype)
+    image = solve_or_nan(system, torch.where(support, matched, 0)[..., None])[..., 0]
+    return torch.where(support, image, 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeastSquares(Solver):
+    """Solve Phi x = b of the known probe; unbiased, since probe and data are independent."""
+
+    name: ClassVar[str] = "ls"
+    summary: ClassVar[str] = "least squares of all users' samples, data as noise"
+    knows_symbols: ClassVar[bool] = False
+    knows_support: ClassVar[bool] = False
+
+    def solve(
+        self,
+        problem: Problem,
+        instance: TensorRecord,
+        *,
+        budget: Budget = Budget(),
+        seed: int = 0,
+        start: TensorRecord | None = None,
+    ) -> Solution:
+        """See :class:`Solver`; FAILED where Phi is singular. Nothing to limit, draw or start."""
+        setup, i = typed(problem, instance)
+        support, symbol = genie_image(i)
+        support = support if self.knows_support else torch.ones_like(support)
+        known = statistics(setup, i, symbol=symbol if self.knows_symbols else None)
+        return shared(instance, on_support(known.information, known.matched, support))
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeastSquaresGenie(LeastSquares):
+    """Least squares with the true symbols."""
+
+    name: ClassVar[str] = "ls-genie"
+    summary: ClassVar[str] = "least squares with the true symbols (genie)"
+    knows_symbols: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class OracleLeastSquares(LeastSquares):
+    """Least squares on the true support with the true symbols: the yardstick of recovery."""
+
+    name: ClassVar[str] = "oracle-ls"
+    summary: ClassVar[str] = "least squares with true support and symbols (oracle): the yardstick"
+    knows_symbols: ClassVar[bool] = True
+    knows_support: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class OracleLeastSquaresStep1(LeastSquares):
+    """Least squares on the true support, the data as noise."""
+
+    name: ClassVar[str] = "oracle-ls-step1"
+    summary: ClassVar[str] = "least squares with the true support (oracle), data as noise"
+    knows_support: ClassVar[bool] = True
