@@ -43,7 +43,8 @@ __all__ = [
 ]
 
 CHEAP_ITERATIONS, CHEAP_TOLERANCE = 40, 1e-5  # enough for a reward: about 20 iterations
-_MARGIN = 1e-12  # by which the SINR needed is exceeded, against rounding
+# By which the SINR needed is exceeded, against rounding.
+_MARGIN = {torch.float64: 1e-12, torch.float32: 2e-5}
 _GRIDS = (17, 9, 9)  # levels of the SINR: everywhere, then around the best
 
 
@@ -167,7 +168,7 @@ def step1_design(
     Returns:
         See :class:`ProbingDesign`.
     """
-    least = task.min_sinr * (1 + _MARGIN)
+    least = task.min_sinr * (1 + _MARGIN[task.min_sinr.dtype])
     energy = _energy(task.comm_channel)
     unit = outer(_unit(task.comm_channel))
     budget = task.max_power_w - least * task.comm_noise_w / energy
@@ -197,7 +198,7 @@ def joint_design(
     start: Tensor | None = None,
 ) -> ProbingDesign:
     """Best design if decoded data inform like the probe; arguments as in :func:`step1_design`."""
-    least = task.min_sinr * (1 + _MARGIN) * task.comm_noise_w
+    least = task.min_sinr * (1 + _MARGIN[task.min_sinr.dtype]) * task.comm_noise_w
     need = least / (task.max_power_w * _energy(task.comm_channel))
     is_reachable = need < 1
     core = _joint_task(task, torch.where(is_reachable, need, 0))
