@@ -57,7 +57,7 @@ class _Rule:
 class _Data(NamedTuple):
     """Real planes of everything that does not change, leading axis 2 for (re, im)."""
 
-    lit: Tensor  # (L, 2, B, 1, V)
+    lit: Tensor  # (L, 2, B, 1 or K, V)
     received: Tensor  # (L, 2, B, K, 1)
     channel: Tensor  # (2, B, K, V)
     step: Tensor  # (B, K, 1)
@@ -88,7 +88,8 @@ def diffuse(
 
     Args:
         estimate: Images to start from, (B, K, V).
-        illumination: v(t) as far as the users know it, (B, L, V) sqrt(W).
+        illumination: v(t) as far as the users know it, (B, L, V) sqrt(W), or every user's own idea
+            of it, (B, L, K, V).
         received: y, (B, L, K) sqrt(W).
         user_channel: g, (B, K, V).
         weight: a_lk, (B, K, K) real, columns summing to 1; None: nobody exchanges anything.
@@ -125,7 +126,7 @@ def diffuse(
 
     member = _membership(blocks, estimate) if uses_blocks else step.new_zeros(1, 1)
     data = _Data(
-        lit=_planes(illumination).permute(2, 0, 1, 3)[..., None, :],
+        lit=_planes(_per_user(illumination)).permute(2, 0, 1, 3, 4),
         received=_planes(received).permute(2, 0, 1, 3)[..., None],
         channel=_planes(user_channel),
         step=step[..., None],
@@ -224,6 +225,11 @@ def _adapt(rule: _Rule, images: Tensor, data: _Data, lit: Tensor, received: Tens
         xr, xi = xr * keep, xi * keep
     er, ei = data.step * er, data.step * ei
     return torch.stack([xr + (ur * er + ui * ei), xi + (ur * ei - ui * er)])
+
+
+def _per_user(illumination: Tensor) -> Tensor:
+    """With a users' axis, (B, L, 1 or K, V)."""
+    return illumination[:, :, None] if illumination.ndim == 3 else illumination
 
 
 def _average(users: int, like: Tensor) -> Tensor:
