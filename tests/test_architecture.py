@@ -68,6 +68,7 @@ OUTSIDE: dict[str, tuple[str, ...]] = {
     "pettingzoo": ("isac_gym.envs.parallel", "isac_gym.registration"),
     "matplotlib": (
         "isac_gym.envs.render",
+        "isac_gym.envs.voxels",
         "baselines.figures",
         "baselines.*.figures",
         "leaderboard.plots",

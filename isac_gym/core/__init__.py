@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from isac_gym.core.random import Streams, lane_seeds
     from isac_gym.core.records import FieldInfo, TensorRecord, record_field, tensor_field
     from isac_gym.core.scenario import Scenario, parameter
-    from isac_gym.core.scene import Bars, Ellipse, Points, Scene
+    from isac_gym.core.scene import Bars, Ellipse, Points, Scene, Voxels
     from isac_gym.core.solution import Budget, Certificate, Solution, Solver, Status, Trace
 
 __all__ = [
@@ -54,6 +54,7 @@ __all__ = [
     "TensorRecord",
     "Trace",
     "Transition",
+    "Voxels",
     "add_family",
     "families",
     "family",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Bars", "Ellipse", "Points", "Scene"]
+__all__ = ["Bars", "Ellipse", "Points", "Scene", "Voxels"]
 
 Array = NDArray[np.float64]
 
@@ -41,11 +41,34 @@ class Bars:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Voxels:
+    """A box of voxels, drawn in three dimensions; the larger a value, the more opaque its voxel.
+
+    Attributes:
+        title: Heading.
+        caption: Line below it; may be empty.
+        values: Magnitudes >= 0, (x, y, z).
+        limit: Value that is fully opaque, > 0.
+        role: ``truth``, ``estimate`` or ``light``; picks the colour.
+    """
+
+    title: str
+    values: Array
+    limit: float
+    role: str
+    caption: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Scene:
-    """A map (outline, points, ellipses) and bar panels, for one row of the batch."""
+    """A map (outline, points, ellipses) and bar panels, for one row of the batch.
+
+    Where there are voxels, they take the place of the map.
+    """
 
     title: str
     outline_m: Array
     points: tuple[Points, ...]
     ellipses: tuple[Ellipse, ...] = ()
     bars: tuple[Bars, ...] = ()
+    voxels: tuple[Voxels, ...] = ()

@@ -23,6 +23,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from isac_gym.core.scene import Bars, Ellipse, Points, Scene
+from isac_gym.envs.voxels import draw_voxels
 
 __all__ = ["SceneWindow", "draw_frame", "draw_scene"]
 
@@ -125,7 +126,10 @@ def draw_scene(figure: Figure, scene: Scene) -> None:
     colours = {name: _PALETTE[index % len(_PALETTE)] for index, name in enumerate(named)}
     right = 0.60 if scene.bars else 0.97
     _card(figure, 0.03, 0.04, right, 0.88)
-    _draw_map(figure.add_axes((0.045, 0.14, right - 0.06, 0.725)), scene, colours)
+    if scene.voxels:
+        draw_voxels(figure, scene.voxels, (0.04, 0.045, right - 0.05, 0.815))
+    else:
+        _draw_map(figure.add_axes((0.045, 0.14, right - 0.06, 0.725)), scene, colours)
     height = (0.84 - 0.02 * (len(scene.bars) - 1)) / max(len(scene.bars), 1)
     for index, bars in enumerate(scene.bars):
         bottom = 0.88 - (index + 1) * height - index * 0.02

@@ -320,11 +320,15 @@ def _scene(process: Process) -> None:
     arrays = [scene.outline_m, *(points.xy_m for points in scene.points)]
     arrays += [ellipse.covariance_m2 for ellipse in scene.ellipses]
     arrays += [bars.values for bars in scene.bars]
+    arrays += [voxels.values for voxels in scene.voxels]
     for array in arrays:
         demand(np.isfinite(array).all(), check, "finite numbers in the scene", array)
     for bars in scene.bars:
         seen = f"{len(bars.values)} values of {bars.title}"
         demand(len(bars.values) == len(bars.names), check, f"{len(bars.names)} bars", seen)
+    for voxels in scene.voxels:
+        is_box = voxels.values.ndim == 3 and voxels.values.min() >= 0 and voxels.limit > 0
+        demand(is_box, check, "a box of values >= 0 and a limit > 0", voxels.title)
 
 
 PROCESS_CHECKS: Mapping[str, Callable[[Process], None]] = MappingProxyType(

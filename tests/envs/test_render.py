@@ -1,3 +1,4 @@
+import dataclasses
 import warnings
 
 import matplotlib
@@ -7,7 +8,7 @@ from matplotlib import pyplot
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from isac_gym.core import Bars, Ellipse, Points, Scene
+from isac_gym.core import Bars, Ellipse, Points, Scene, Voxels
 from isac_gym.envs import ProcessEnv, ProcessVectorEnv, render
 from isac_gym.envs.parallel import ProcessParallelEnv
 
@@ -134,3 +135,25 @@ def test_human_mode__draws_every_step_in_one_window(monkeypatch):
     assert opened == [1]
     assert len(set(pictures)) == 2
     assert closed == [figure]
+
+
+def test_draw_frame__shows_boxes_of_voxels_in_place_of_the_map():
+    box = scene(outline_m=np.zeros((0, 2)), points=(), bars=(bars([1.0]),))
+    values = np.zeros((4, 4, 2))
+    values[1, 2, 0] = 1.0
+    panels = [
+        Voxels(title="true", values=values, limit=1.0, role="truth"),
+        Voxels(title="estimate", values=0.5 * values, limit=1.0, role="estimate", caption="3 dB"),
+        Voxels(title="empty", values=0 * values, limit=1.0, role="light"),
+    ]
+    frames = [
+        render.draw_frame(dataclasses.replace(box, voxels=tuple(panels[:count])))
+        for count in (1, 2, 3)
+    ]
+    assert all(frame.shape == (540, 960, 3) for frame in frames)
+    assert not (frames[0] == frames[1]).all()
+    left, right = frames[0][:, :580], frames[1][:, :580]
+    reds = [(f[..., 0].astype(int) - f[..., 2] > 60).sum() for f in (left, right)]
+    assert min(reds) > 200  # the one voxel of the true image is there
+    blue = (right[..., 2].astype(int) - right[..., 0] > 40).sum()
+    assert blue > 100
