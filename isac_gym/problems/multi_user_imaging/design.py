@@ -37,7 +37,7 @@ __all__ = [
     "sinr",
 ]
 
-_MARGIN = 1e-12  # by which the closed forms exceed the SINR needed, against rounding
+_ROUNDINGS = 64  # by which the closed forms exceed the SINR needed, and by which it may be short
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,13 +93,14 @@ class ImagingDesign(Problem):
         If that is not enough, the data beam becomes the closed form of :meth:`beam_alone` and the
         probe keeps the rest of the power.
         """
-        i = instance
+        i, s = instance, self.scenario
+        least = s.min_sinr * (1 - _margin(i))
         scaled = _within(decision, i.max_power_w)
-        is_short = sinr(i.comm_channel, scaled, self.scenario.comm_noise_w) < self.scenario.min_sinr
+        is_short = sinr(i.comm_channel, scaled, s.comm_noise_w) < least
         unit = matched_beam(i.comm_channel, 1.0)[..., None]
         silent = scaled.replace(probe=scaled.probe - unit @ (unit.mH @ scaled.probe))
         beam = self.beam_alone(i)
-        still = sinr(i.comm_channel, silent, self.scenario.comm_noise_w) < self.scenario.min_sinr
+        still = sinr(i.comm_channel, silent, s.comm_noise_w) < least
         rest = (i.max_power_w - _square(beam).sum(-1)).clamp_min(0)
         closed = ProbingDecision(_limited(silent.probe, rest), beam)
         return closed.where(still, silent).where(is_short, scaled)
@@ -108,16 +109,18 @@ class ImagingDesign(Problem):
         """Cheapest data beam where the probe is silent at the user, (B, N); all power at most."""
         s, h = self.scenario, instance.comm_channel
         tiny = torch.finfo(instance.dtype).tiny
-        power = s.min_sinr * s.comm_noise_w * (1 + _MARGIN) / _square(h).sum(-1).clamp_min(tiny)
+        needed = s.min_sinr * s.comm_noise_w * (1 + _margin(instance))
+        power = needed / _square(h).sum(-1).clamp_min(tiny)
         return matched_beam(h, torch.minimum(power, instance.max_power_w))
 
     def isotropic(self, instance: ImagingDesignInstance) -> ProbingDecision:
         """Equal power in all directions with the cheapest matched beam: the SINR just met."""
         i, s = instance, self.scenario
         count, energy = i.comm_channel.shape[-1], _square(i.comm_channel).sum(-1)
-        needed = s.min_sinr * s.comm_noise_w * (1 + _MARGIN) / energy.clamp_min(1e-300)
+        least = s.min_sinr * (1 + _margin(i))
+        needed = least * s.comm_noise_w / energy.clamp_min(torch.finfo(energy.dtype).tiny)
         # p_c |h|^2 = Gamma (q |h|^2 + noise) with N q = P - p_c.
-        share = (i.max_power_w - needed).clamp_min(0) / (count + s.min_sinr * (1 + _MARGIN))
+        share = (i.max_power_w - needed).clamp_min(0) / (count + least)
         power = (i.max_power_w - count * share).clamp_min(0)
         eye = torch.eye(count, dtype=i.comm_channel.dtype, device=i.device)
         probe = share.sqrt()[:, None, None] * eye
@@ -172,6 +175,10 @@ def sinr(comm_channel: Tensor, decision: ProbingDecision, noise_w: float) -> Ten
     bra = comm_channel.conj()[:, None]
     wanted = _square((bra @ decision.beam[..., None])[:, 0, 0])
     return wanted / (_square((bra @ decision.probe)[:, 0]).sum(-1) + noise_w)
+
+
+def _margin(instance: ImagingDesignInstance) -> float:
+    return _ROUNDINGS * torch.finfo(instance.dtype).eps
 
 
 def _power(decision: ProbingDecision) -> Tensor:
