@@ -9,7 +9,8 @@ from torch import Tensor
 
 from isac_gym.core.process import ObservationBlock, Process
 from isac_gym.core.records import TensorRecord, record_field, tensor_field
-from isac_gym.core.scene import Bars, Points, Scene
+from isac_gym.core.scene import Bars, Points, Scene, Voxels
+from isac_gym.core.units import linear_to_db
 from isac_gym.problems.multi_user_imaging.diffusion import (
     ImagingDiffusion,
     ImagingDiffusionDecision,
@@ -240,15 +241,15 @@ class CooperativeImagingView(Process):
         return torch.where(slots.used, level, 0)
 
     def scene(self, state: CooperativeImagingState) -> Scene:
-        """Map of the users; bars of their errors, step sizes and sending; row 0."""
+        """The image, the users' mean and the worst user's; map; bars of errors and settings."""
         row = state[:1].to("cpu", torch.float64)
         i, s = row.instance, self.problem.scenario
         angle = torch.arange(49, dtype=torch.float64) * (2 * math.pi / 48)
         outline = s.max_user_distance_m * torch.stack([torch.cos(angle), torch.sin(angle)], -1)
         energy = i.image.abs().square().sum(-1).clamp_min(_LEAST)[:, None]
-        share = (i.estimate - i.image[:, None]).abs().square().sum(-1) / energy
-        level = (10 * share.clamp_min(_LEAST).log10())[0]
-        mean = float(10 * share.mean().clamp_min(_LEAST).log10())
+        share = ((i.estimate - i.image[:, None]).abs().square().sum(-1) / energy)[0]
+        level = linear_to_db(share.clamp_min(_LEAST))
+        mean = float(linear_to_db(share.mean().clamp_min(_LEAST)))
         title = (
             f"block {int(row.block[0])}, image error {mean:.1f} dB, "
             f"{float(row.spent[0]):.1f} blocks of exchange"
@@ -262,18 +263,23 @@ class CooperativeImagingView(Process):
             outline_m=outline.numpy(),
             points=(user, region),
             bars=(
-                Bars(title="image error", unit="dB", names=self.agents, values=level.numpy()),
-                Bars(
-                    title="step size",
-                    unit="1/E",
-                    names=self.agents,
-                    values=row.last.step[0].numpy(),
-                ),
-                Bars(
-                    title="blocks since the last message",
-                    unit="1",
-                    names=self.agents,
-                    values=row.age[0].to(torch.float64).numpy(),
-                ),
+                self._bars("image error", "dB", level),
+                self._bars("step size", "1/E", row.last.step[0]),
+                self._bars("blocks since the last message", "1", row.age[0]),
+            ),
+            voxels=(
+                self._box("image", i.image[0], "truth"),
+                self._box("mean of the users", i.estimate[0].mean(0), "estimate"),
+                self._box("worst user", i.estimate[0, int(share.argmax())], "estimate"),
             ),
         )
+
+    def _bars(self, title: str, unit: str, values: Tensor) -> Bars:
+        return Bars(
+            title=title, unit=unit, names=self.agents, values=values.to(torch.float64).numpy()
+        )
+
+    def _box(self, title: str, image: Tensor, role: str) -> Voxels:
+        s = self.problem.scenario
+        box = image.abs().reshape(s.voxels_x, s.voxels_y, s.voxels_z)
+        return Voxels(title=title, values=box.numpy(), limit=s.max_amplitude, role=role)

@@ -153,6 +153,11 @@ def test_oracle__beats_every_rule_in_its_block():
         other = solve(problem, instance, name, budget=Budget(iterations=1))
         value = problem.evaluate(instance, other.decision).objective
         assert (reached.objective >= value - 1e-9).all(), name
+    rash = OneStepGreedyOracle(rate=10.0, iterations=3).solve(problem, instance).decision
+    kept = problem.evaluate(instance, rash).objective  # leaps lead astray, the best is kept
+    for step in OneStepGreedyOracle().steps:
+        rule = ConstantStep(step=step).decide(problem, instance)
+        assert (kept >= problem.evaluate(instance, rule).objective - 1e-9).all(), step
     assert (best.iterations == 15).all()
     cut = solve(problem, instance, "one-step-greedy-oracle", budget=Budget(iterations=2))
     assert (cut.iterations == 2).all()

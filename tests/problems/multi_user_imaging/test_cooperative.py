@@ -216,17 +216,18 @@ def test_reward__individual_pays_for_the_own_image_and_messages():
     torch.testing.assert_close(price[0], share.mean(-1), check_dtype=False)
 
 
-def test_reward__degenerate_policies_lose_to_the_plain_filter():
-    for scenario in ("paper", "noisy", "unknown-symbols"):
-        process = make(scenario)
-        reference = total(play(process, plain, 8))
-        silent = {step: changed(send=False, step=step) for step in (0.05, 0.6, 1.5)}
-        for step, choose in silent.items():
-            rest = total(play(process, choose, 8))
-            assert (rest < reference - 0.2).all(), (scenario, step)
-        timid = total(play(process, changed(step=STEP_RANGE[0]), 8))
-        assert (timid < reference - 0.5).all(), scenario
-        assert (reference > 0.4).all()  # an empty image earns 0
+@pytest.mark.parametrize("scenario", ["paper", "noisy", "unknown-symbols"])
+def test_reward__degenerate_policies_lose_to_the_plain_filter(scenario):
+    process = make(scenario)
+    reference = total(play(process, plain, 6))
+    assert (reference > 0.4).all()  # an empty image earns 0
+    degenerate = {
+        "silent": changed(send=False),
+        "silent and fast": changed(send=False, step=STEP_RANGE[1]),
+        "timid": changed(step=STEP_RANGE[0]),
+    }
+    for label, choose in degenerate.items():
+        assert (total(play(process, choose, 6)) < reference - 0.2).all(), label
 
 
 def test_reward__there_is_something_to_learn():
@@ -248,6 +249,7 @@ def test_advance__draws_fresh_samples_and_keeps_the_world():
         drawn = [getattr(s.instance, name) for s in (state, first.state, second.state)]
         for here, there in itertools.combinations(drawn, 2):
             assert not torch.equal(here, there), name
+    assert [s.instance.elapsed.tolist() for s in (first.state, second.state)] == [[8] * 4, [16] * 4]
     for name in ("bs_channel", "user_channel", "image", "adjacency", "beam"):
         assert torch.equal(getattr(state.instance, name), getattr(second.state.instance, name))
     again = process.problem.transmit(state.instance, streams)
@@ -416,6 +418,11 @@ def test_scene__shows_users_and_images():
     off = (i.estimate[0] - i.image[0]).abs().square().sum(-1) / i.image[0].abs().square().sum()
     np.testing.assert_allclose(bars["image error"], 10 * off.log10())
     np.testing.assert_allclose(bars["step size"], 0.6)
+    shown = (i.image[0], i.estimate[0].mean(0), i.estimate[0, int(off.argmax())])
+    assert [box.role for box in scene.voxels] == ["truth", "estimate", "estimate"]
+    for box, image in zip(scene.voxels, shown, strict=True):
+        assert box.values.shape == (4, 4, 2)
+        np.testing.assert_allclose(box.values.flatten(), image.abs())
 
 
 @pytest.mark.parametrize("mode", ["shared", "individual"])
