@@ -67,7 +67,8 @@ class ConsensusStatistics(Solver):
         _, length, users = i.received.shape
         mixed = consensus_scalars(i.adjacency, size=i.image.shape[-1], rounds=self.rounds)
         summed = tree_scalars(num_users=users, size=length)
-        status = status_tensor(Status.CONVERGED, i.batch_size, device=i.device)
+        spent = Status.CONVERGED if passes == self.passes else Status.BUDGET_SPENT
+        status = status_tensor(spent, i.batch_size, device=i.device)
         return Solution(
             decision=ImagingRecoveryDecision(image, passes * mixed + (passes - 1) * summed),
             status=status,

@@ -23,6 +23,7 @@ __all__ = ["rows"]
 
 _SYNC_LANES = 16
 _TARGETS = {1: 0.9, 64: 12.0, 1024: 50.0, 16384: 50.0}  # lanes -> ratio to SyncVectorEnv(16)
+_MOST_NUMBERS = 8_000_000  # observed in one step of a row; larger rows are left out
 _REPLAY_STEPS = 16
 _TOLERANCE = {"float64": 1e-6, "float32": 1e-2}  # largest difference of rewards in a replay
 
@@ -52,6 +53,7 @@ def _family_rows(family: Family) -> list[BenchRow]:
     environment = _first_dynamic(family)
     name = environment.removeprefix("isac/")
     batched = partial(ProcessVectorEnv, environment=environment)
+    size = family.make_process(environment).observation_size
     found = [
         _row(
             f"environments/{name}/{lanes}-lanes",
@@ -60,6 +62,7 @@ def _family_rows(family: Family) -> list[BenchRow]:
             target=target,
         )
         for lanes, target in _TARGETS.items()
+        if lanes * size <= _MOST_NUMBERS
     ]
     plain = ("ProcessVectorEnv(1024)", partial(batched, 1024))
     statistics = partial(batched, 1024, record_statistics=True)

@@ -16,6 +16,8 @@ QUICK = {  # fewer iterations by default, the solver's own with the slow tests
     "boblrbf-literal": {"iterations": 6},
     "wmmse-split": {"iterations": 40},
     "robust-wmmse-split": {"iterations": 40},
+    "penalty-dca": {"iterations": 40},
+    "penalty-dca-randomised": {"iterations": 40},
     "branch-bound": {"programmes": 2, "climb": 10, "workers": 1},
 }
 SMALL = {"imaging_recovery"}  # a frame of 750 samples takes seconds: the paper's size is slow
