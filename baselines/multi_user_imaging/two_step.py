@@ -106,7 +106,7 @@ class TwoStep(Solver):
     is_warm: bool = False
     exchange_every: int = 1
     rounds: int = 20
-    tolerance: float = 0.1
+    tolerance: float = 0.05
 
     def __post_init__(self) -> None:
         for name, allowed in (

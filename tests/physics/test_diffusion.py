@@ -41,7 +41,7 @@ class _Case:
         self.step = 0.02 + 0.06 * streams.uniform("step", K)
 
     def run(self, **options: Any) -> Tensor:
-        given = {"weight": self.weight, "step": self.step} | options
+        given: dict[str, Any] = {"weight": self.weight, "step": self.step} | options
         return diffuse(self.start, self.lit, self.received, self.channel, **given).estimate
 
     def arrays(self, lane: int) -> list[Any]:
@@ -75,7 +75,7 @@ def test_all_lanes_follow_the_loop_over_users(
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
 def test_without_weights_users_are_alone(case: _Case, rule: dict[str, Any]) -> None:
     *given, _ = case.arrays(1)
-    wanted = user_loop(*given, None, **_plain(rule))
+    wanted = user_loop(*[*given, None], **_plain(rule))
     assert abs(case.run(weight=None, **rule)[1].numpy() - wanted).max() < 1e-10
     eye = torch.eye(K, dtype=torch.float64).expand(B, K, K)
     torch.testing.assert_close(case.run(weight=eye, **rule), case.run(weight=None, **rule))
@@ -92,7 +92,7 @@ def test_the_central_filter_follows_its_loop(case: _Case, rule: dict[str, Any]) 
 
 
 def test_the_curve_ends_at_the_last_image_and_records_every_sample(case: _Case) -> None:
-    rule = RULES["tls-gamma-both"] | {"weight": case.weight, "step": case.step}
+    rule: dict[str, Any] = RULES["tls-gamma-both"] | {"weight": case.weight, "step": case.step}
     inputs = (case.start, case.lit, case.received, case.channel)
     found = diffuse(*inputs, **rule, reference=case.image, exchange_every=3)
     torch.testing.assert_close(
