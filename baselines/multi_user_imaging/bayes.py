@@ -1,4 +1,4 @@
-"""Sparse Bayesian learning in one place, with or without blocks, then least squares on what it sees.
+"""Sparse Bayesian learning in one place, with or without blocks, debiased on the support it finds.
 
 Data symbols are noise, or known where the name says genie; see
 :mod:`baselines.multi_user_imaging.joint` for receivers that estimate them.
