@@ -30,7 +30,33 @@ DESIGN_FAMILY = Family(
     title="Multi-user imaging: probing covariance and data beam under power and SINR",
     paper=_PAPER,
     problem=f"{_HERE}.design:ImagingDesign",
-    environments=(),
+    environments=(
+        EnvironmentEntry(
+            id="isac/ImagingBeam-v0",
+            process=f"{_HERE}.imaging_beam:ImagingBeam",
+            doc="one transmission per instance; reward f* / f with a certified optimum",
+        ),
+        EnvironmentEntry(
+            id="isac/AdaptiveSensing-v0",
+            process=f"{_HERE}.adaptive_sensing:AdaptiveSensing",
+            doc="8 frames; each is probed with what the posterior of those before tells",
+        ),
+        EnvironmentEntry(
+            id="isac/AdaptiveSensingMoving-v0",
+            process=f"{_HERE}.adaptive_sensing:MovingAdaptiveSensing",
+            doc="the target moves by a voxel in 3 of 10 frames; old frames are forgotten",
+        ),
+        EnvironmentEntry(
+            id="isac/AdaptiveSensingFading-v0",
+            process=f"{_HERE}.adaptive_sensing:FadingAdaptiveSensing",
+            doc="sensing channels age; the design knows those of a frame ago",
+        ),
+        EnvironmentEntry(
+            id="isac/AdaptiveSensingBudget-v0",
+            process=f"{_HERE}.adaptive_sensing:BudgetAdaptiveSensing",
+            doc="half the energy: every frame's power is chosen as well",
+        ),
+    ),
     formulas=(
         *_FORMULAS,
         "bound         f = tr (J_0 + L conj(G W G^H) o (g^H g) / noise)^-1",
