@@ -26,6 +26,7 @@ __all__ = [
 ]
 
 _SINGULAR = 1e-12  # pivot over the largest diagonal entry at which information counts as singular
+_ROUNDINGS = 64  # to which a difference counts as zero, relative to what was subtracted
 
 
 def illuminate(bs_channel: Tensor, transmit: Tensor) -> Tensor:
@@ -66,6 +67,7 @@ def unknown_symbol_information(illumination: Tensor, user_channel: Tensor, gain:
 
     The Schur complement over one scalar per sample: (V^H V) o (g^H Pi g), Pi = I - z z^H / |z|^2.
     Knowing the constellation is worth more, so this bounds no receiver that slices its symbols.
+    Nothing at all is left of a voxel that is alone: its entry is an exact 0.
 
     Args:
         illumination: v(t) of the whole transmission at the true symbols, (B, L, V) sqrt(W).
@@ -75,7 +77,10 @@ def unknown_symbol_information(illumination: Tensor, user_channel: Tensor, gain:
     energy = gain.abs().square().sum(-1).clamp_min(torch.finfo(gain.real.dtype).tiny)
     seen = (gain.conj()[..., None, :] @ user_channel)[..., 0, :]  # (B, V): z^H g
     lost = seen.conj()[..., :, None] * seen[..., None, :] / energy[..., None, None]
-    return (illumination.mH @ illumination) * (user_gram(user_channel) - lost)
+    gram = user_gram(user_channel)
+    left, size = gram - lost, torch.diagonal(gram, dim1=-2, dim2=-1).real.sqrt()
+    least = _ROUNDINGS * torch.finfo(size.dtype).eps * size[..., :, None] * size[..., None, :]
+    return (illumination.mH @ illumination) * torch.where(left.abs() > least, left, 0)
 
 
 def matched(illumination: Tensor, user_channel: Tensor, received: Tensor) -> Tensor:
