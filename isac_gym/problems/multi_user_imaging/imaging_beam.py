@@ -1,8 +1,9 @@
 """Imaging beam: choose one transmission per instance; the reward is the optimum over what is left.
 
-One-shot optimisation with a certified optimum. The basis of the actions matters most: power over
-antennas or DFT beams is worth 4 % of the error bound, power over the eigenvectors of the
-sensitivity -grad f, taken one multiplicative step away from equal power, all but 1 %.
+One-shot optimisation with a certified optimum. The basis of the actions matters most. Equal power
+has a mean efficiency of 0.63; the best shares over antennas or DFT beams reach 0.66, over the right
+singular vectors of G B^-1/2 0.91, over the eigenvectors of the sensitivity -grad f, taken one
+multiplicative step away from equal power, 0.99.
 """
 
 from dataclasses import dataclass
