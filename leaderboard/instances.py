@@ -56,8 +56,9 @@ def first_fingerprint(task: Task) -> dict[str, float]:
 
 
 def fingerprint(instance: TensorRecord) -> dict[str, float]:
-    """Mean magnitude of every tensor of some instances."""
-    return {name: float(t.abs().double().mean()) for name, t in instance.items()}
+    """Mean magnitude of every tensor of some instances; True counts as 1."""
+    numbers = {name: t if t.is_complex() else t.double() for name, t in instance.items()}
+    return {name: float(t.abs().double().mean()) for name, t in numbers.items()}
 
 
 def check_instances(task: Task, *, data: Path = DATA) -> float:
