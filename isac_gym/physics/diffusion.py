@@ -7,8 +7,9 @@ For every sample t, user k with regressor u_k = g_k o v(t) and error e_k = y_k -
 with sgn(x) = x / |x| and block(x) = x / |x over its block|. Total least squares (``tls``) weighs
 the error by d_k = 1 + |x_k|^2 / gamma: e_k / d_k replaces e_k, |e_k / d_k|^2 x_k / gamma is added.
 
-Complex numbers are kept as two real planes: the modulus of a complex tensor is a slow function, and
-the weights are real.
+With gradients, complex numbers are kept as two real planes: the modulus of a complex tensor is a
+slow function, and the weights are real. Without, :mod:`isac_gym.physics.diffusion_inplace` runs the
+same recursion 1.5 times faster.
 
 Source: the networked-ISAC paper, (10)-(19); differs: the TLS inputs are not assumed white.
 """
@@ -22,6 +23,7 @@ import torch
 from torch import Tensor
 
 from isac_gym.core.errors import ScenarioError
+from isac_gym.physics.diffusion_inplace import Terms, run_inplace
 
 __all__ = ["ESTIMATORS", "Diffusion", "diffuse"]
 
@@ -125,6 +127,21 @@ def diffuse(
         return (value if isinstance(value, Tensor) else like)[..., None].to(step.dtype)
 
     member = _membership(blocks, estimate) if uses_blocks else step.new_zeros(1, 1)
+    own = illumination.ndim == 4
+    tensors = (estimate, illumination, received, user_channel, weight, step, l1, l21)
+    is_tracked = torch.is_grad_enabled() and any(
+        isinstance(t, Tensor) and t.requires_grad for t in tensors
+    )
+    if not (own or is_tracked or compile_loop):
+        terms = Terms(
+            step=step,
+            gamma=gamma if estimator == "tls" else None,
+            l1=per_user(l1) if uses_l1 else None,
+            l21=per_user(l21) if uses_blocks else None,
+            member=member,
+        )
+        frame = (estimate, illumination, received, user_channel)
+        return _in_chunks(frame, terms, mix, every=exchange_every, reference=reference)
     data = _Data(
         lit=_planes(_per_user(illumination)).permute(2, 0, 1, 3, 4),
         received=_planes(received).permute(2, 0, 1, 3)[..., None],
@@ -143,6 +160,39 @@ def diffuse(
     planes = torch.cat([images for images, _ in parts], 1)
     msd = None if truth is None else torch.cat([curve for _, curve in parts if curve is not None])
     return Diffusion(torch.complex(planes[0], planes[1]), msd)
+
+
+def _in_chunks(
+    frame: tuple[Tensor, Tensor, Tensor, Tensor],
+    terms: Terms,
+    mix: Tensor | None,
+    *,
+    every: int,
+    reference: Tensor | None,
+) -> Diffusion:
+    """Run some lanes after the other, in memory that is reused."""
+    (images, lit, received, channel), found, batch = frame, [], len(terms.step)
+    chunk = _CHUNK if terms.step.device.type == "cpu" else max(batch, 1)
+    for first in range(0, max(batch, 1), chunk):
+        rows = slice(first, first + chunk)
+        some = terms._replace(
+            step=terms.step[rows],
+            l1=None if terms.l1 is None else terms.l1[rows],
+            l21=None if terms.l21 is None else terms.l21[rows],
+        )
+        found.append(
+            run_inplace(
+                *(images[rows], lit[rows], received[rows], channel[rows]),
+                some,
+                None if mix is None else mix[rows].contiguous(),
+                every=every,
+                reference=None if reference is None else reference[rows],
+            )
+        )
+    curves = [curve for _, curve in found if curve is not None]
+    return Diffusion(
+        torch.cat([image for image, _ in found]), torch.cat(curves) if curves else None
+    )
 
 
 _Loop = Callable[..., Tensor]
