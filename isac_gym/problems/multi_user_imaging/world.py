@@ -52,8 +52,9 @@ def draw_world(scenario: ImagingScenario, streams: Streams) -> World:
 def matched_beam(comm_channel: Tensor, power: Tensor | float) -> Tensor:
     """Data beam along the communication user's channel, (B, N) sqrt(W), of power (B,) W."""
     energy = comm_channel.abs().square().sum(-1)
-    tiny = torch.finfo(energy.dtype).tiny
-    return comm_channel * (power / energy.clamp_min(tiny)).sqrt()[..., None]
+    limits = torch.finfo(energy.dtype)
+    gain = (power / energy.clamp_min(limits.tiny)).clamp_max(limits.max)  # inf * 0 is no beam
+    return comm_channel * gain.sqrt()[..., None]
 
 
 def draw_symbols(streams: Streams, num_samples: int) -> Tensor:

@@ -238,7 +238,11 @@ def test_matched_beam__maximises_what_the_user_receives():
     torch.testing.assert_close(energy(beam), torch.linspace(0, 4, 5).double())
     heard = (h.conj() * beam).sum(-1).abs().square()
     torch.testing.assert_close(heard, energy(h) * energy(beam))
-    assert torch.isfinite(matched_beam(0 * h, 1.0)).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.complex128, torch.complex64])
+def test_matched_beam__of_no_channel_is_no_beam(dtype):
+    assert (matched_beam(torch.zeros(2, 3, dtype=dtype), 1e6) == 0).all()
 
 
 @pytest.mark.parametrize("probing", PROBINGS)
