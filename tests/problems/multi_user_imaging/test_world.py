@@ -119,7 +119,7 @@ def test_blob__is_the_set_of_nearest_voxels_to_some_point():
 
 
 def test_blob__of_one_voxel_is_anywhere():
-    _, w = world(400, num_occupied=1, voxels_x=2, voxels_y=2, voxels_z=2)
+    _, w = world(400, num_occupied=1, voxels_x=4, voxels_y=2, voxels_z=1)
     counts = support_of(w.image).sum(0)
     assert counts.min() >= 25  # of 50
 
@@ -154,6 +154,7 @@ def test_users__are_in_their_shell(channel):
     assert reach.max() <= 2.5 + 1e-12
     assert float(reach.mean()) == pytest.approx(2.0, abs=0.04)
     unit = (w.position / reach[..., None]).reshape(-1, 3)
+    assert unit.mean(0).abs().max() <= 0.07  # four deviations: uniform on the sphere
     torch.testing.assert_close(
         unit.T @ unit / len(unit), torch.eye(3).double() / 3, atol=0.04, rtol=0
     )
@@ -187,6 +188,15 @@ def test_geometric__communication_channel_is_a_plane_wave():
         turn = grid.narrow(axis, 1, 3) / grid.narrow(axis, 0, 3)
         first = turn.flatten(1)[:, :1].expand(-1, 12)
         torch.testing.assert_close(turn.flatten(1), first, rtol=1e-10, atol=1e-12)
+
+
+def test_geometric__communication_users_are_on_the_half_sphere():
+    _, w = world(2000, channel="geometric", num_antennas=4)
+    grid = w.comm_channel.reshape(-1, 2, 2)
+    turns = [(grid[:, 1, 0] / grid[:, 0, 0]).angle(), (grid[:, 0, 1] / grid[:, 0, 0]).angle()]
+    across = sum(t.square() for t in turns) / math.pi**2  # 1 - cosine^2, the cosine uniform
+    assert across.max() <= 1 + 1e-9
+    assert float(across.mean()) == pytest.approx(2 / 3, abs=0.03)
 
 
 # --- transmission -------------------------------------------------------------------------------
