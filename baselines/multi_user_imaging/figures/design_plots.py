@@ -9,7 +9,7 @@ from baselines.figures import COLOURS, Table, save_figure
 from baselines.multi_user_imaging.figures.design import BALANCED, SAMPLES
 from baselines.multi_user_imaging.figures.panels import OURS, bars, error_line, panels, plain_ticks
 from baselines.multi_user_imaging.figures.tables import Measured
-from baselines.multi_user_imaging.figures.theory import CASES
+from baselines.multi_user_imaging.figures.theory import CASES, WORLDS
 
 __all__ = ["figure_9", "figure_10", "figure_sharing", "figure_theory"]
 
@@ -79,19 +79,21 @@ def figure_theory(folder: Path, measured: Measured, draws: int) -> None:
         for axis, quantity in ((level, "msd_db"), (excess, "excess_db")):
             if quantity == "excess_db" and scheme == "simulated":
                 continue
-            found = [table.at(name, scheme, quantity) for name in CASES]
+            names = [name for name in CASES if (name, scheme, quantity) in table.cells]
+            found = [table.at(name, scheme, quantity) for name in names]
+            place = np.array([height[list(CASES).index(name)] for name in names])
             x, half = [e.value for e in found], [e.half_width for e in found]
             look = {"label": label if axis is level else None, "capsize": 2, **style}
-            axis.errorbar(x, height + shift, xerr=half, linestyle="", elinewidth=0.9, **look)
+            axis.errorbar(x, place + shift, xerr=half, linestyle="", elinewidth=0.9, **look)
     excess.axvline(0, color=COLOURS["black"], lw=0.9)
     level.set(xlabel="steady-state MSD (dB)", ylim=(-0.6, len(CASES) - 0.4))
     level.set_yticks(height, [name.upper()[:3] + name[3:] for name in CASES])
     excess.set(xlabel="theory minus simulation (dB)")
-    figure.legend(loc="outside lower center", ncols=3)
+    figure.legend(loc="outside upper center", ncols=3)
     level.set_title("(a) Levels")
     excess.set_title("(b) Paired difference")
     caption = (
-        f"Steady-state theory of 8 users, 16 voxels, 2 occupied; {min(draws, 20)} worlds, 95 % "
+        f"Steady-state theory of 8 users, 16 voxels, 2 occupied; {min(draws, WORLDS)} worlds, 95 % "
         "intervals, no penalties; the last number of each row is the step times V P. Noise that is "
         "taken as independent across users, as in the paper, is too hopeful while unknown data "
         "acts as noise: all users hear the same symbols. Linearised total least squares "

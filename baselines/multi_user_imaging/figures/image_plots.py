@@ -32,7 +32,8 @@ _LABELS = {
 def figure_images(folder: Path, measured: Measured, draws: int) -> None:
     """True image, the paper's scheme and the reference at several SNRs."""
     shown = [p for p in measured.pictures if p.snr_db in _SHOWN_DB]
-    figure, columns = Figure(figsize=(7.2, 3.3), layout=None), len(shown) + 1
+    figure, columns = Figure(figsize=(7.2, 3.3)), len(shown) + 1
+    figure.set_layout_engine("none")
     width, rows = 1 / columns, (("two-step (paper)", 0.5), ("joint (ours)", 0.0))
     _box(figure, _panel("true image", "", shown[0].truth, "truth"), (0.0, 0.25, width, 0.5))
     for row, (label, bottom) in enumerate(rows):
@@ -71,7 +72,7 @@ def figure_5(folder: Path, measured: Measured, draws: int) -> None:
     axes[0].set(ylabel="F1 of the support", ylim=(0, 1.05))
     axes[1].set(ylabel="MSD / $|x|^2$ (dB)")
     axes[2].set(ylabel="energy in empty voxels", ylim=(0, None))
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
     label_panels(axes, ["Support", "Error", "Clutter"])
     caption = (
         f"Fig. 5 in numbers: {draws} common frames, means and 95 % intervals; F1 and clutter of "
@@ -100,8 +101,8 @@ def figure_scale(folder: Path, measured: Measured, draws: int) -> None:
         axis.barh(height, value, color=colour, height=0.62)
         if is_never:
             axis.annotate("never readable", (right - 2, height), ha="right", va="center", c="white")
-        else:
-            half = 0.0 if math.isnan(moved.half_width) else moved.half_width
+        elif moved.half_width > 0:
+            half = moved.half_width
             axis.errorbar(value, height, xerr=half, color=COLOURS["black"], capsize=2, lw=0.9)
     axis.axvline(0, color=COLOURS["black"], lw=0.9)
     axis.axvline(NEEDED_DB, color=COLOURS["red"], ls="--", lw=1)

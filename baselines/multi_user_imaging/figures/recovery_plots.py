@@ -44,7 +44,7 @@ def figure_4(folder: Path, measured: Measured, draws: int) -> None:
         axis.set(xlabel="sample of each step")
     axes[0].set(ylabel=MSD)
     names = axes[0].get_legend_handles_labels()
-    figure.legend(*names, loc="outside lower center", ncols=3)
+    figure.legend(*names, loc="outside upper center", ncols=3)
     titles = [f"{'blob' if s == 'blob' else 'whole block'}, {n} voxels" for s, n in SHAPES.items()]
     label_panels(axes, titles)
     ends = measured.ends
@@ -86,7 +86,8 @@ def figure_6(folder: Path, measured: Measured, draws: int) -> None:
     high = max(axis.get_ylim()[1] for axis in axes[:2])
     for axis in axes[:2]:
         axis.set_ylim(low, high)
-    axes[0].legend(loc="best")
+    names = axes[0].get_legend_handles_labels()
+    figure.legend(*names, loc="outside upper center", ncols=4)
     axes[2].legend(loc="best")
     label_panels(axes, ["Penalties kept", "Tuned for each", "Symbols known, kept"])
     caption = (
@@ -134,7 +135,7 @@ def figure_7_8(folder: Path, measured: Measured, draws: int) -> None:
     axes[1].set(xscale="log", xlabel="voxels, one in eight occupied")
     plain_ticks(axes[0].xaxis, users.tolist())
     plain_ticks(axes[1].xaxis, voxels.tolist())
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
     label_panels(axes, ["Fig. 7: number of users", "Fig. 8: size of the region"])
     caption = (
         f"Figs. 7 and 8, remade: {draws} frames, MSD and 95 % intervals; filters: mean of the last "

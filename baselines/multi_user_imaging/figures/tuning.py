@@ -28,7 +28,11 @@ __all__ = [
 SEED = "tuning"
 DRAWS = 8
 STEPS = (0.3, 0.6, 1.0)
-PENALTIES = (0.0, 0.1, 0.2, 0.4, 0.8)
+PENALTIES = {
+    "tls": (0.0, 0.1, 0.2, 0.4, 0.8),
+    "tls, symbols known": (0.0, 0.02, 0.05, 0.1, 0.2),
+    "lms": (0.0, 0.005, 0.01, 0.02, 0.05),
+}
 _Choice = tuple[float, float, float]
 # Setting and occupied voxels: step, l1, l21 of the plain filter, with l1, and with both.
 TUNED: dict[tuple[str, int], tuple[_Choice, _Choice, _Choice]] = {
@@ -58,7 +62,7 @@ _KINDS = {
     "lms ": Variant(estimator="lms", is_sliced=True),
 }
 
-# What the independent prototype ran, in its own order of penalties.
+# What the independent prototype ran; which of its two penalties together is which was unsaid.
 PROTOTYPE_TWO_STEP = {
     "none": Variant(),
     "l1": Variant(l1=0.1, first=(0.15, 0.15)),
@@ -67,7 +71,7 @@ PROTOTYPE_TWO_STEP = {
 PROTOTYPE_KNOWN = {
     "none": Variant(knows_symbols=True),
     "l1": Variant(l1=0.1, knows_symbols=True),
-    "l1+l21": Variant(l1=0.05, l21=0.1, knows_symbols=True),
+    "l1+l21": Variant(l1=0.1, l21=0.05, knows_symbols=True),
     "l21": Variant(l21=0.1, knows_symbols=True),
 }
 
@@ -91,7 +95,7 @@ def tune(
     variant: Variant,
     *,
     steps: Sequence[float] = STEPS,
-    penalties: Sequence[float] = PENALTIES,
+    penalties: Sequence[float] = PENALTIES["tls"],
 ) -> dict[str, Variant]:
     """Best ``none``, ``l1`` and ``l1+l21`` versions of a variant.
 
