@@ -18,7 +18,7 @@ from isac_gym.problems.multi_user_imaging.scenario import RecoveryScenario
 __all__ = ["recovery_rows"]
 
 _BATCH, _FEW = 64, 4
-_STEPS, _TOLERANCE = 5000, 1e-9  # of the accelerated gradients
+_STEPS, _TOLERANCE = 5000, 1e-12  # of the accelerated gradients
 _UPDATES = 5  # of prior variances, as in a closed loop
 _AGREEMENT = 1e-5
 

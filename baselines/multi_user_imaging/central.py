@@ -12,7 +12,7 @@ from isac_gym.core.errors import ScenarioError
 from isac_gym.core.problem import Problem
 from isac_gym.core.records import TensorRecord
 from isac_gym.core.solution import Solution, Status, Trace, status_tensor
-from isac_gym.physics.imaging import information, matched, user_gram
+from isac_gym.physics.imaging import user_gram
 from isac_gym.problems.multi_user_imaging.recovery import (
     ImagingRecovery,
     ImagingRecoveryDecision,
@@ -22,7 +22,9 @@ from isac_gym.problems.multi_user_imaging.recovery import (
 
 __all__ = [
     "KNOWLEDGE",
+    "Products",
     "Statistics",
+    "data_as_noise",
     "demand",
     "genie_image",
     "shared",
@@ -61,6 +63,80 @@ def typed(
     return setup, i
 
 
+class Products(NamedTuple):
+    r"""Products of known signals and samples that serve every estimate of a frame.
+
+    v(t) = G p(t) + c(t) a, so that statistics and sums over samples cost O(L (N + K)) a round.
+
+    Attributes:
+        bs_channel: G, (B, V, N).
+        user_channel: g, (B, K, V).
+        data: a = G w_c, (B, V) sqrt(W).
+        gram: g^H g, (B, V, V).
+        probe: p, (B, L, N) sqrt(W).
+        received: y, (B, L, K) sqrt(W).
+        power: (G p)^H (G p), (B, V, V) W.
+        heard: Matched filter of the probe, (B, V) W.
+        energy: |y|^2 of the frame, (B,) W.
+    """
+
+    bs_channel: Tensor
+    user_channel: Tensor
+    data: Tensor
+    gram: Tensor
+    probe: Tensor
+    received: Tensor
+    power: Tensor
+    heard: Tensor
+    energy: Tensor
+
+    @classmethod
+    def of(cls, problem: ImagingRecovery, instance: ImagingRecoveryInstance) -> "Products":
+        """Of the frames of an instance."""
+        i, y = instance, instance.received
+        sent = i.probe.mH
+        per_user = (i.bs_channel.conj() @ (sent @ y)).mT  # (B, K, V)
+        return cls(
+            i.bs_channel,
+            i.user_channel,
+            problem.data_illumination(i),
+            user_gram(i.user_channel),
+            i.probe,
+            y,
+            i.bs_channel.conj() @ (sent @ i.probe) @ i.bs_channel.mT,
+            (i.user_channel.conj() * per_user).sum(-2),
+            y.abs().square().sum((-2, -1)),
+        )
+
+    def known(self, symbol: Tensor) -> tuple[Tensor, Tensor]:
+        """Phi (B, V, V) and b (B, V) at soft symbols (B, L); see :func:`statistics`."""
+        a = self.data
+        cross = (self.probe.mH @ symbol[..., None])[..., 0]  # (B, N)
+        cross = (self.bs_channel.conj() @ cross[..., None])[..., 0]
+        share = symbol.abs().square().clamp_min(1).sum(-1)  # |c|^2 and what is unsure of it
+        mixed = cross[:, :, None] * a[:, None]
+        power = self.power + mixed + mixed.mH
+        power = power + share[:, None, None] * a.conj()[:, :, None] * a[:, None]
+        per_user = (symbol.conj()[:, None] @ self.received)[:, 0]  # (B, K)
+        heard = (self.user_channel.mH @ per_user[..., None])[..., 0]
+        return power * self.gram, self.heard + a.conj() * heard
+
+    def combined(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Maximum-ratio sums, given an image (B, V).
+
+        Returns:
+            Sums (B, L) over the users of what the probe leaves, |z|^2 (B,), and the power of what
+            the probe leaves, summed over the frame, (B,).
+        """
+        seen = self.user_channel * image[:, None]
+        gain = (seen @ self.data[..., None]).conj()  # (B, K, 1)
+        echo = self.bs_channel.mT @ (seen.mT @ gain)
+        total = (self.received @ gain - self.probe @ echo)[..., 0]
+        curved = ((self.power * self.gram) @ image[..., None])[..., 0]
+        rest = self.energy + (image.conj() * (curved - 2 * self.heard)).real.sum(-1)
+        return total, gain.abs().square().sum((-2, -1)), rest
+
+
 def statistics(
     problem: ImagingRecovery,
     instance: ImagingRecoveryInstance,
@@ -79,48 +155,46 @@ def statistics(
         symbol: Symbols or their posterior means, (B, L); None: the data is noise.
         noise: Noise power, (B,); None: the receivers' (plus the data's).
     """
-    i, s = instance, problem.scenario
-    data = problem.data_illumination(i)
-    lit, floor = problem.probing(i), torch.full_like(data[:, 0].real, s.noise_w)
+    products = Products.of(problem, instance)
     if symbol is None:
-        spread = s.image_energy / s.num_voxels
-        heard = (i.user_channel * data[:, None]).abs().square().sum(-1).mean(-1) * spread
-        level = floor + heard if noise is None else noise
-        return Statistics(
-            information(lit, i.user_channel), matched(lit, i.user_channel, i.received), level
-        )
-    lit = lit + symbol[..., None] * data[:, None]
-    unsure = (1 - symbol.abs().square()).clamp_min(0).sum(-1)
-    extra = data.conj()[:, :, None] * data[:, None] * unsure[:, None, None]
-    known = information(lit, i.user_channel) + extra * user_gram(i.user_channel)
-    level = floor if noise is None else noise
-    return Statistics(known, matched(lit, i.user_channel, i.received), level)
+        return data_as_noise(problem, products, noise=noise)
+    level = torch.full_like(products.energy, problem.scenario.noise_w) if noise is None else noise
+    return Statistics(*products.known(symbol), level)
 
 
-def soft_symbols(
-    problem: ImagingRecovery, instance: ImagingRecoveryInstance, image: Tensor, noise: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Posterior means of the QPSK symbols given an image, and the power left unexplained.
+def data_as_noise(
+    problem: ImagingRecovery, products: Products, *, noise: Tensor | None = None
+) -> Statistics:
+    """Statistics of the probe alone; see :func:`statistics`."""
+    s, lit = problem.scenario, products.user_channel * products.data[:, None]
+    heard = lit.abs().square().sum(-1).mean(-1) * (s.image_energy / s.num_voxels)
+    level = heard + s.noise_w if noise is None else noise
+    return Statistics(products.power * products.gram, products.heard, level)
+
+
+def soft_symbols(products: Products, image: Tensor, floor: Tensor) -> tuple[Tensor, Tensor]:
+    """Posterior means of the QPSK symbols given an image, and the noise to believe in.
+
+    That noise is the mean power which all but decided symbols leave, at least ``floor``.
 
     Args:
-        problem: Recovery problem.
-        instance: Frames.
+        products: Products of the frames.
         image: (B, V).
-        noise: Noise power to believe in, (B,) W.
+        floor: Noise power of the receivers, (B,) W.
 
     Returns:
-        Symbols (B, L), moduli <= 1, and the mean residual power (B,) W.
+        Symbols (B, L), moduli <= 1, and the noise (B,) W.
     """
-    i = instance
-    seen = i.user_channel * image[:, None]
-    rest = i.received - problem.probing(i) @ seen.mT  # (B, L, K)
-    gain = (seen @ problem.data_illumination(i)[..., None])[..., 0]  # (B, K)
-    total = (rest @ gain.conj()[..., None])[..., 0]
+    total, gain, rest = products.combined(image)
+    symbol = _means(total, floor * 1e-3)
+    fitted = (symbol.conj() * total).real.sum(-1) * 2 - symbol.abs().square().sum(-1) * gain
+    level = torch.maximum((rest - fitted) / products.received[0].numel(), floor)
+    return _means(total, level), level
+
+
+def _means(total: Tensor, noise: Tensor) -> Tensor:
     scale = 2**0.5 / noise[:, None]
-    symbol = torch.complex(torch.tanh(scale * total.real), torch.tanh(scale * total.imag))
-    symbol = symbol * 0.5**0.5
-    left = (rest - symbol[..., None] * gain[:, None]).abs().square().mean((-2, -1))
-    return symbol, left
+    return torch.complex(torch.tanh(scale * total.real), torch.tanh(scale * total.imag)) * 0.5**0.5
 
 
 def genie_image(instance: ImagingRecoveryInstance) -> tuple[Tensor, Tensor]:

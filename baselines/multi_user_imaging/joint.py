@@ -16,17 +16,20 @@ import torch
 from torch import Tensor
 
 from baselines.multi_user_imaging.central import (
+    Products,
+    Statistics,
+    data_as_noise,
     demand,
     shared,
     soft_symbols,
-    statistics,
     typed,
 )
+from isac_gym.core.loops import State, iterate
 from isac_gym.core.problem import Problem
 from isac_gym.core.records import TensorRecord
-from isac_gym.core.solution import Budget, Solution, Solver, Status
+from isac_gym.core.solution import Budget, Solution, Solver
 from isac_gym.physics.sparse_bayes import Posterior, debias, sparse_bayes
-from isac_gym.problems.multi_user_imaging.recovery import ImagingRecovery, ImagingRecoveryInstance
+from isac_gym.problems.multi_user_imaging.recovery import ImagingRecovery
 
 __all__ = ["Joint"]
 
@@ -37,13 +40,14 @@ _REVIVED = 1e-3  # least prior variance a round starts from, so that empty voxel
 class Joint(Solver):
     """Sparse Bayesian learning and soft QPSK symbols in turn, then least squares on the support.
 
-    A lane has converged when no symbol changed its quadrant in the last round.
+    Either stage of a lane ends once its symbols stop moving; it has converged if the last one did.
 
     Attributes:
         rounds: Symbols and images in turn, >= 1.
         updates: Updates of the prior variances per round, >= 1; four times as many at first.
         polish: Rounds of symbols and debiased images at the end, >= 1.
         has_blocks: Prior variances are drawn together inside blocks; for targets of whole blocks.
+        tolerance: Root mean square move of the symbols at which a lane is done, >= 0.
     """
 
     name: ClassVar[str] = "joint"
@@ -53,10 +57,12 @@ class Joint(Solver):
     updates: int = 5
     polish: int = 4
     has_blocks: bool = False
+    tolerance: float = 1e-3
 
     def __post_init__(self) -> None:
         for name in ("rounds", "updates", "polish"):
             demand(getattr(self, name) >= 1, name, ">= 1", getattr(self, name))
+        demand(0 <= self.tolerance < float("inf"), "tolerance", ">= 0", self.tolerance)
 
     def solve(
         self,
@@ -71,63 +77,84 @@ class Joint(Solver):
         setup, i = typed(problem, instance)
         total = self.rounds + self.polish
         total = total if budget.iterations is None else min(total, budget.iterations)
-        found = self._first(setup, i)
-        image, noise = found.mean, torch.full_like(found.gamma[:, 0], setup.scenario.noise_w)
-        floor, level, seen = noise, noise, []
-        before = torch.zeros_like(i.probe[..., 0])
-        is_same = torch.zeros_like(noise, dtype=torch.bool)
-        for step in range(total):
-            symbol, level = self._symbols(setup, i, image, floor)
-            is_same = (_quadrant(symbol) == _quadrant(before)).flatten(1).all(-1) & (step > 0)
-            before = symbol
-            known = statistics(setup, i, symbol=symbol, noise=level)
-            if step < self.rounds:
-                found = self._updated(setup, known, found)
-            image = found.mean if step < min(self.rounds, total) - 1 else debias(*known, found)[0]
-            seen.append(-level / floor)
+        tolerance = self.tolerance if budget.tolerance is None else budget.tolerance
+        frame = Products.of(setup, i)
+        floor = torch.full_like(frame.energy, setup.scenario.noise_w)
+        blocks = torch.tensor(setup.scenario.blocks(), device=floor.device)
+        stage = _Stage(self, frame, floor, blocks if self.has_blocks else None)
+
+        rounds = min(self.rounds, total)
+        state = stage.first(setup, total)
+        state, status, count = iterate(stage.learned, state, iterations=rounds, tolerance=tolerance)
+        state = stage.debiased(state)
+        if total > rounds:
+            state, status, more = iterate(
+                stage.polished, state, iterations=total - rounds, tolerance=tolerance
+            )
+            count = count + more
+        order = torch.arange(total, device=floor.device)
+        last = torch.minimum(order, count[:, None] - 1)
         return shared(
             instance,
-            image,
-            status=torch.where(is_same, int(Status.CONVERGED), int(Status.BUDGET_SPENT)),
-            iterations=torch.full_like(is_same, total, dtype=torch.int64),
-            objective=torch.stack(seen, -1),
+            state[2],
+            status=status,
+            iterations=count,
+            objective=state[5].gather(1, last),
         )
 
-    def _blocks(self, problem: ImagingRecovery, like: Tensor) -> Tensor | None:
-        return (
-            torch.tensor(problem.scenario.blocks(), device=like.device) if self.has_blocks else None
-        )
 
-    def _first(self, problem: ImagingRecovery, instance: ImagingRecoveryInstance) -> Posterior:
+@dataclass(frozen=True)
+class _Stage:
+    """Rounds of one solve.
+
+    A state is symbols (B, L), prior variances (B, V), image (B, V), posterior mean (B, V), noise
+    (B,), trace (B, rounds) and rounds done (B,).
+    """
+
+    solver: Joint
+    frame: Products
+    floor: Tensor
+    blocks: Tensor | None
+
+    def first(self, problem: ImagingRecovery, total: int) -> State:
         """Image with the data as noise."""
-        known = statistics(problem, instance)
-        blocks = self._blocks(problem, known.noise)
-        return sparse_bayes(*known, iterations=4 * self.updates, rule=self._rule, blocks=blocks)
+        found = self._bayes(data_as_noise(problem, self.frame), 4 * self.solver.updates)
+        symbol = torch.zeros_like(self.frame.received[..., 0])
+        trace = self.floor.new_zeros(len(self.floor), total)
+        count = torch.zeros_like(self.floor, dtype=torch.int64)
+        return symbol, found.gamma, found.mean, found.mean, self.floor, trace, count
 
-    def _updated(
-        self, problem: ImagingRecovery, known: tuple[Tensor, Tensor, Tensor], found: Posterior
-    ) -> Posterior:
-        return sparse_bayes(
-            *known,
-            iterations=self.updates,
-            rule=self._rule,
-            blocks=self._blocks(problem, found.gamma),
-            start=found.gamma.clamp_min(_REVIVED),
-        )
+    def learned(self, *state: Tensor) -> tuple[State, Tensor]:
+        """Round of symbols and prior variances."""
+        _, gamma, image, *_ = state
+        symbol, level, tail, moved = self._symbols(state, image)
+        known = Statistics(*self.frame.known(symbol), level)
+        found = self._bayes(known, self.solver.updates, gamma.clamp_min(_REVIVED))
+        return (symbol, found.gamma, found.mean, found.mean, level, *tail), moved
 
-    @property
-    def _rule(self) -> str:
-        return "em" if self.has_blocks else "mackay"
+    def polished(self, *state: Tensor) -> tuple[State, Tensor]:
+        """Round of symbols and least squares."""
+        _, gamma, image, mean, *_ = state
+        symbol, level, tail, moved = self._symbols(state, image)
+        return self.debiased((symbol, gamma, image, mean, level, *tail)), moved
 
-    @staticmethod
-    def _symbols(
-        problem: ImagingRecovery, instance: ImagingRecoveryInstance, image: Tensor, floor: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Soft symbols and noise level: what the decided symbols leave, at least the noise."""
-        _, left = soft_symbols(problem, instance, image, floor * 1e-3)  # all but decided
-        level = torch.maximum(left, floor)
-        return soft_symbols(problem, instance, image, level)[0], level
+    def debiased(self, state: State) -> State:
+        """Least squares on the support, at the symbols as they are."""
+        symbol, gamma, _, mean, level, *tail = state
+        known = Statistics(*self.frame.known(symbol), level)
+        image, _ = debias(*known, Posterior(mean, known.information, gamma))
+        return (symbol, gamma, image, mean, level, *tail)
 
+    def _bayes(self, known: Statistics, count: int, start: Tensor | None = None) -> Posterior:
+        rule = "mackay" if self.blocks is None else "em"
+        return sparse_bayes(*known, iterations=count, rule=rule, start=start, blocks=self.blocks)
 
-def _quadrant(symbol: Tensor) -> Tensor:
-    return torch.view_as_real(symbol) >= 0
+    def _symbols(self, state: State, image: Tensor) -> tuple[Tensor, Tensor, State, Tensor]:
+        """Symbols, noise, trace with its count, and the move."""
+        before, trace, count = state[0], state[5], state[6]
+        symbol, level = soft_symbols(self.frame, image, self.floor)
+        moved = (symbol - before).abs().square().mean(-1).sqrt()
+        order = torch.arange(trace.shape[-1], device=count.device)
+        value = (-level / self.floor)[:, None]
+        trace = torch.where(order == count[:, None], value, trace)
+        return symbol, level, (trace, count + 1), moved

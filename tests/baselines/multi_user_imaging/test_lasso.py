@@ -9,7 +9,7 @@ from baselines.multi_user_imaging.lasso import (
     SparseGroupLasso,
     SparseGroupLassoGenie,
     penalty,
-    sparse_group_lasso,
+    traced_lasso,
 )
 from baselines.multi_user_imaging.least_squares import LeastSquares, LeastSquaresGenie
 from isac_gym.core.errors import ScenarioError
@@ -17,6 +17,7 @@ from isac_gym.core.solution import Status
 from tests.baselines.multi_user_imaging.recovery_cases import IMAGE, SMALL, blinded, drawn, error
 
 BLOCKS = torch.arange(8) // 4
+SINGLE = (torch.complex64, torch.complex64, torch.float32)
 
 
 def design(seed, lanes=2):
@@ -36,7 +37,7 @@ def cost(phi, b, weight, x):
 
 def solved(phi, b, noise, entry, block):
     weight = penalty(phi, noise, BLOCKS, entry=entry, block=block)
-    return sparse_group_lasso(phi, b, weight, iterations=5000, tolerance=1e-11)[0], weight
+    return traced_lasso(phi, b, weight, iterations=5000, tolerance=1e-13).image, weight
 
 
 SEED, WEIGHT = st.integers(0, 1000), st.floats(0, 3)
@@ -69,19 +70,59 @@ def test_minimiser__follows_units_and_phase(seed, entry, block, scale, angle):
 
 def test_minimiser__is_least_squares_without_a_penalty_and_zero_under_a_large_one():
     phi, b, noise = design(0)
-    torch.testing.assert_close(solved(phi, b, noise, 0, 0)[0], torch.linalg.solve(phi, b))
+    plain = solved(phi, b, noise, 0, 0)[0]
+    torch.testing.assert_close(plain, torch.linalg.solve(phi, b), rtol=1e-5, atol=1e-6)
     assert (solved(phi, b, noise, 1e4, 0)[0] == 0).all()
     assert (solved(phi, b, noise, 0, 1e4)[0] == 0).all()
+
+
+@settings(max_examples=10, deadline=None)
+@given(SEED, WEIGHT, WEIGHT, st.sampled_from([1e-2, 1e-5, 1e-8]))
+def test_converged__is_as_near_the_least_cost_as_it_says(seed, entry, block, tolerance):
+    phi, b, noise = design(seed)
+    best, weight = solved(phi, b, noise, entry, block)
+    found = traced_lasso(phi, b, weight, iterations=2000, tolerance=tolerance)
+    assert (found.status == int(Status.CONVERGED)).all()
+    least, reached = (cost(phi, b, weight, x) for x in (best, found.image))
+    assert (reached - least <= tolerance * reached.abs() + 1e-12).all()
+    torch.testing.assert_close(found.cost[:, -1], reached)
+    assert found.cost.shape[-1] == found.count.max()
+
+
+def test_converged__at_once_where_nothing_is_there():
+    phi, b, noise = design(0)
+    weight = penalty(phi, noise, BLOCKS, entry=1e4, block=0)
+    found = traced_lasso(phi, b, weight, iterations=9, tolerance=1e-9)
+    assert (found.count == 1).all()
+    assert (found.status == int(Status.CONVERGED)).all()
+
+
+def test_singular_information__has_an_image_but_no_proof():
+    phi, b, noise = design(0)
+    phi[0, :, 3], phi[0, 3], b[0, 3] = 0, 0, 0
+    weight = penalty(phi, noise, BLOCKS, entry=1, block=1)
+    found = traced_lasso(phi, b, weight, iterations=500, tolerance=1e-9)
+    assert found.status.tolist() == [int(Status.BUDGET_SPENT), int(Status.CONVERGED)]
+    assert found.image.isfinite().all()
+    assert found.image[0, 3] == 0
+
+
+def test_single_precision__converges_to_its_roundings():
+    phi, b, noise = (t.to(d) for t, d in zip(design(0), SINGLE, strict=True))
+    weight = penalty(phi, noise, BLOCKS, entry=1, block=1)
+    found = traced_lasso(phi, b, weight, iterations=500, tolerance=1e-12)
+    assert found.image.dtype == torch.complex64
+    assert (found.status == int(Status.CONVERGED)).all()
 
 
 def test_lanes__stop_on_their_own():
     phi, b, noise = design(0, lanes=3)
     weight = penalty(phi, noise, BLOCKS, entry=1, block=1)
-    whole, status, count = sparse_group_lasso(phi, b, weight, iterations=900, tolerance=1e-9)
+    whole, status, count, _ = traced_lasso(phi, b, weight, iterations=900, tolerance=1e-9)
     assert (status == int(Status.CONVERGED)).all()
     assert count.unique().numel() > 1
     row = weight._replace(entry=weight.entry[1:2], block=weight.block[1:2])
-    alone, _, steps = sparse_group_lasso(phi[1:2], b[1:2], row, iterations=900, tolerance=1e-9)
+    alone, _, steps, _ = traced_lasso(phi[1:2], b[1:2], row, iterations=900, tolerance=1e-9)
     assert steps == count[1]
     torch.testing.assert_close(whole[1:2], alone, rtol=1e-11, atol=1e-12)
 
