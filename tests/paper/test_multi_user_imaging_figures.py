@@ -32,6 +32,7 @@ GRID = Grid(
     antennas=(4, 8),
     budgets=(1_000, 50_000),
     theory_samples=60,
+    theory_worlds=1,
 )
 FIGURES = (
     "fig4",

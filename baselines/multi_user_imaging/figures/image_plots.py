@@ -5,24 +5,22 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from baselines.figures import COLOURS, Array, Estimate, draw_line, label_panels, save_figure
+from baselines.figures import COLOURS, Estimate, draw_line, label_panels, save_figure
+from baselines.multi_user_imaging.figures.cubes import draw_cubes
 from baselines.multi_user_imaging.figures.image_claims import NEEDED_DB, PAPER_DB
 from baselines.multi_user_imaging.figures.imaging import (
     AUDITS,
     READABLE_F1,
     SHIFTS_DB,
-    Picture,
 )
 from baselines.multi_user_imaging.figures.panels import OURS, look, panels
 from baselines.multi_user_imaging.figures.tables import Measured
-from isac_gym.core.scene import Voxels
-from isac_gym.envs.voxels import draw_voxels
 
 __all__ = ["figure_5", "figure_images", "figure_scale"]
 
 _SHOWN_DB = (-15, -10, -5, 3, 15)
 _LABELS = {
-    "prototype": "two-step, fixed penalties",
+    "prototype": "two-step, prototype's penalties",
     "two-step": "two-step, tuned at 15 dB",
     "sliced lms": "LMS, symbols decided (ours)",
     "joint": "joint reference (ours)",
@@ -32,33 +30,24 @@ _LABELS = {
 def figure_images(folder: Path, measured: Measured, draws: int) -> None:
     """True image, the paper's scheme and the reference at several SNRs."""
     shown = [p for p in measured.pictures if p.snr_db in _SHOWN_DB]
-    figure, columns = Figure(figsize=(7.2, 3.3)), len(shown) + 1
+    figure, columns = Figure(figsize=(7.2, 3.2)), len(shown) + 1
     figure.set_layout_engine("none")
-    width, rows = 1 / columns, (("two-step (paper)", 0.5), ("joint (ours)", 0.0))
-    _box(figure, _panel("true image", "", shown[0].truth, "truth"), (0.0, 0.25, width, 0.5))
-    for row, (label, bottom) in enumerate(rows):
+    width, high = 1 / columns, 0.44
+    truth = {"title": "true image", "colour": COLOURS["red"]}
+    draw_cubes(figure, shown[0].truth, (0, 0.24, width, high), **truth)
+    for row, label in enumerate(("two-step", "joint")):
+        bottom = 0.5 - 0.5 * row
         for k, picture in enumerate(shown):
-            values = _values(picture, row)
-            title = f"{picture.snr_db:g} dB".replace("-", "\N{MINUS SIGN}")
-            panel = _panel(title, label, values, "estimate")
-            _box(figure, panel, ((k + 1) * width, bottom, width, 0.5))
+            title = f"{label}, {picture.snr_db:g} dB".replace(" -", " \N{MINUS SIGN}")
+            place = ((k + 1) * width, bottom, width, high)
+            moduli = picture.reference if row else picture.paper
+            draw_cubes(figure, moduli, place, title=title, colour=COLOURS["blue"])
     caption = (
         "Fig. 5, remade: moduli of 64 voxels as opacity, 8 occupied, 20 users, mean of the users' "
-        "images, one frame at all SNRs. The paper's 3 dB image cannot be told from noise; ours can."
+        "images, one frame at all SNRs; two-step: the paper's scheme, joint: our reference. The "
+        "paper's 3 dB image cannot be told from noise; ours can."
     )
     save_figure(figure, folder / "fig5_images.png", caption=caption)
-
-
-def _panel(title: str, caption: str, values: Array, role: str) -> Voxels:
-    return Voxels(title=title, caption=caption, values=values, limit=1.0, role=role)
-
-
-def _values(picture: Picture, row: int) -> Array:
-    return picture.reference if row else picture.paper
-
-
-def _box(figure: Figure, panel: Voxels, place: tuple[float, float, float, float]) -> None:
-    draw_voxels(figure, [panel], place)
 
 
 def figure_5(folder: Path, measured: Measured, draws: int) -> None:

@@ -70,6 +70,7 @@ class Grid:
         antennas: Antennas in Fig. 10.
         budgets: Scalars exchanged in the comparison of sharing schemes.
         theory_samples: Samples of a run that is compared with theory.
+        theory_worlds: Most worlds of that comparison: theory takes longer than simulation.
     """
 
     samples: int = 750
@@ -82,6 +83,7 @@ class Grid:
     antennas: tuple[int, ...] = (4, 8, 16, 32)
     budgets: tuple[int, ...] = (1_000, 5_000, 20_000, 100_000, 400_000, 1_500_000)
     theory_samples: int = 3000
+    theory_worlds: int = 12
 
 
 def store(table: Table, place: float | str, scheme: str, found: dict[str, Estimate]) -> None:

@@ -15,9 +15,8 @@ from isac_gym.physics.imaging import data_gain
 from isac_gym.physics.steady_state import networked_mse
 from isac_gym.problems.multi_user_imaging.scenario import RecoveryScenario
 
-__all__ = ["CASES", "WORLDS", "sharing", "steady_states"]
+__all__ = ["CASES", "sharing", "steady_states"]
 
-WORLDS = 12  # of the theory, which takes longer than the simulation
 # Name: estimator, step times V P, are the symbols known.
 CASES: dict[str, tuple[str, float, bool]] = {
     "lms, step 1, 0.3": ("lms", 0.3, False),
@@ -32,7 +31,7 @@ def steady_states(grid: Grid, *, draws: int, seed: int, progress: Callable[[str]
     """Simulated steady states of 8 users and 16 voxels, the full theory and the paper's."""
     table = Table("case")
     frames = Frames.sample(
-        draws=min(draws, WORLDS),
+        draws=min(draws, grid.theory_worlds),
         seed=seed,
         num_users=8,
         voxels_x=4,
