@@ -103,7 +103,7 @@ def _theory(table: Table) -> Iterator[Verdict]:
         "theory/independence",
         "Users' gradient noises may be taken as independent",
         source=_THEORY,
-        verdict=grade([abs(e.value) <= _CLOSE_DB + e.half_width for e in alone]),
+        verdict=grade([not e.is_below(0) for e in alone]),
         expected_verdict="not reproduced",
         checks=[
             Check(name, e, value, 1.0, "dB")

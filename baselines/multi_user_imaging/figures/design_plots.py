@@ -93,7 +93,7 @@ def figure_theory(folder: Path, measured: Measured, draws: int) -> None:
     level.set_title("(a) Levels")
     excess.set_title("(b) Paired difference")
     caption = (
-        "Steady-state theory of 8 users, 16 voxels, 2 occupied; at most 12 worlds, 95 % "
+        "Steady-state theory of 8 users, 16 voxels, 2 occupied; at most 20 worlds, 95 % "
         "intervals, no penalties; the last number of each row is the step times V P. Noise that is "
         "taken as independent across users, as in the paper, is too hopeful while unknown data "
         "acts as noise: all users hear the same symbols. With known "

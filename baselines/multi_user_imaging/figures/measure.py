@@ -83,7 +83,7 @@ class Grid:
     antennas: tuple[int, ...] = (4, 8, 16, 32)
     budgets: tuple[int, ...] = (1_000, 5_000, 20_000, 100_000, 400_000, 1_500_000)
     theory_samples: int = 3000
-    theory_worlds: int = 12
+    theory_worlds: int = 20
 
 
 def store(table: Table, place: float | str, scheme: str, found: dict[str, Estimate]) -> None:

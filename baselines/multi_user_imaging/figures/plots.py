@@ -34,7 +34,8 @@ def make_figures(
 
     Args:
         out_dir: Folder, created if missing; files are replaced as a whole.
-        draws: Frames of every curve, >= 3; time grows in proportion.
+        draws: Frames of every curve, >= 3; 50 take about 5 minutes of one core, time grows in
+            proportion.
         seed: Seed of all frames, >= 0; those for tuning are others.
         progress: Called with one line before each step.
         grid: What is varied, and how far.
