@@ -5,7 +5,7 @@ r"""Sparse-group lasso at a leader, by accelerated proximal gradients.
 with a_n = f1 (s2 Phi_nn)^1/2 and c_g = f2 |g|^1/2 times the mean of (s2 Phi_nn)^1/2 in the block.
 
 A lane has converged by its duality gap. With r = b - Phi x, d its proximal map and v = r - d, which
-is feasible in the dual, the gap is R(x) - Re v^H x + d^H Phi^-1 d / 2, R being the penalty.
+is feasible in the dual, the gap is at most R(x) - Re v^H x + |d|^2 |Phi^-1| / 2, R the penalty.
 
 Source: Beck and Teboulle 2009 (FISTA), O'Donoghue and Candes 2015 (restart).
 """
@@ -99,7 +99,7 @@ def traced_lasso(
     """Minimiser of the penalised cost.
 
     A lane stops once its duality gap is at most ``tolerance`` of its cost, or within roundings of
-    it; never where the information is singular.
+    it; where the information is singular, only once the residual itself is feasible (d = 0).
 
     Args:
         information: Phi, (B, V, V) Hermitian.
@@ -111,7 +111,7 @@ def traced_lasso(
     bound = information.abs().sum(-1).amax(-1)  # of the largest eigenvalue
     tiny, eps = torch.finfo(bound.dtype).tiny, torch.finfo(bound.dtype).eps
     length = (1 / bound.clamp_min(tiny))[:, None]
-    inverse, is_singular = _inverse(information)
+    flat = _flattest(information)
     costs: list[Tensor] = []
 
     def step(
@@ -128,10 +128,8 @@ def traced_lasso(
         penalised = _size(new, weight)
         cost = _dot(new, seen / 2 - matched) + penalised
         short = _shrink(matched - seen, torch.ones_like(length), weight)  # d
-        gap = (
-            penalised - _dot(matched - seen - short, new) + _dot(short, _times(inverse, short)) / 2
-        )
-        gap = torch.where(is_singular, torch.inf, gap / cost.abs().clamp_min(tiny))
+        gap = penalised - _dot(matched - seen - short, new) + _dot(short, short) * flat / 2
+        gap = gap / cost.abs().clamp_min(tiny)
         return (new, x, seen, image, torch.where(uphill, 1.0, bigger), cost), gap
 
     zero, one = torch.zeros_like(matched), torch.ones_like(bound)
@@ -222,13 +220,14 @@ def _size(x: Tensor, weight: Penalty) -> Tensor:
     return (weight.entry * square.sqrt()).sum(-1) + (weight.block * norm).sum(-1)
 
 
-def _inverse(information: Tensor) -> tuple[Tensor, Tensor]:
-    """Inverse (B, V, V), and True where there is none."""
+def _flattest(information: Tensor) -> Tensor:
+    """Bound of the inverse's largest eigenvalue, (B,); the largest number where there is none."""
     factor, info = torch.linalg.cholesky_ex(information, check_errors=False)
     eye = torch.eye(factor.shape[-1], dtype=factor.dtype, device=factor.device)
     is_singular = info != 0
     safe = torch.where(is_singular[:, None, None], eye, factor)
-    return torch.cholesky_inverse(safe), is_singular
+    bound = torch.cholesky_inverse(safe).abs().sum(-1).amax(-1)
+    return torch.where(is_singular, torch.finfo(bound.dtype).max, bound)
 
 
 def _dot(x: Tensor, y: Tensor) -> Tensor:
