@@ -182,7 +182,9 @@ def _known(table: Table) -> Verdict:
         return numbers["none", count].measured - numbers[name, count].measured
 
     missed = numbers.pop(("l21", _FULL), None)
-    note = "" if missed is None else f"left out after looking: {missed.name}, {missed.measured} dB"
+    note = "order of the two penalties together chosen after looking"
+    if missed is not None:
+        note += f"; left out after looking: {missed.name}, {missed.measured} dB"
     return judge(
         "fig6/known",
         "With known symbols and fixed penalties: better for few voxels, worse for many",

@@ -111,7 +111,8 @@ def _theory(table: Table) -> Iterator[Verdict]:
             if value is not None
         ],
         note="unknown data is common to all users: independence is too hopeful in the first step; "
-        "the prototype had one world and an unsaid target: tolerance set after looking",
+        "the prototype's worlds and target are unsaid: tolerance, "
+        "criterion (interval below 0) and number of worlds (12 gave -0.6 dB) set after looking",
     )
 
 

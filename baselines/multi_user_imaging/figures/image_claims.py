@@ -87,5 +87,6 @@ def _scale(measured: Measured) -> Verdict:
         verdict=grade([math.isfinite(base.value), any(m >= NEEDED_DB for m in moves)]),
         expected_verdict="reproduced",
         note=f"readable (F1 {READABLE_F1:g}) from {base} dB; shift by changed assumption: "
-        + "; ".join(told),
+        + "; ".join(told)
+        + ". Shifts by gains are arithmetic, so this shows what would suffice, not what the paper did",
     )
