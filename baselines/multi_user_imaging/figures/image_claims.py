@@ -88,5 +88,5 @@ def _scale(measured: Measured) -> Verdict:
         expected_verdict="reproduced",
         note=f"readable (F1 {READABLE_F1:g}) from {base} dB; shift by changed assumption: "
         + "; ".join(told)
-        + ". Shifts by gains are arithmetic, so this shows what would suffice, not what the paper did",
+        + ". Shifts by gains are arithmetic, so they show what would do, not what was done",
     )
