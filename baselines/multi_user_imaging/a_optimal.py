@@ -67,9 +67,16 @@ def designed(
     tolerance: float,
     start: Tensor | None = None,
 ) -> ProbingDesign:
-    """Certified design in the scenario's model of information; ``start`` is what informs."""
+    """Certified design in the scenario's model of information; ``start`` is what informs.
+
+    Computed in double precision, returned in the task's.
+    """
     run = step1_design if problem.scenario.information == "step1" else joint_design
-    return run(task, iterations=iterations, tolerance=tolerance, start=start)
+    dtype = task.max_power_w.dtype
+    wide = ProbingTask(*(_cast(t, torch.float64) for t in task))
+    first = None if start is None else _cast(start, torch.float64)
+    found = run(wide, iterations=iterations, tolerance=tolerance, start=first)
+    return ProbingDesign(*(_cast(t, dtype) for t in found))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,23 +116,29 @@ class AOptimal(Solver):
         start: TensorRecord | None = None,
     ) -> Solution:
         """See :class:`Solver`; the trace holds the best objective so far; deterministic."""
-        setup, i = typed(problem, instance)
+        setup, i = typed(problem, instance.to(dtype=torch.float64))  # ill-conditioned in single
+        dtype = instance.dtype
         count = self.iterations if budget.iterations is None else budget.iterations
         tolerance = self.tolerance if budget.tolerance is None else budget.tolerance
         task = probing_task(setup, i)
         if self.priority is not None:
-            return _weighted(setup, task, self.priority, count, tolerance)
-        first = None if start is None else setup.covariance(cast(ProbingDecision, start))
+            return _weighted(setup, task, self.priority, count, tolerance, dtype)
+        first = None
+        if start is not None:
+            first = setup.covariance(cast(ProbingDecision, start.to(dtype=torch.float64)))
         believed = self._believed(setup, i, task)
         found = designed(setup, believed, iterations=count, tolerance=tolerance, start=first)
         code = torch.where(found.has_converged, int(Status.CONVERGED), int(Status.BUDGET_SPENT))
-        rough = torch.finfo(found.value.dtype).eps ** 0.6  # 4e-10, or 7e-5 in single precision
+        code = torch.where(found.value.isfinite(), code, int(Status.FAILED))
+        lower = found.lower * (1 - _rounding(task, found, dtype))
+        bound = torch.where(lower > 0, -linear_to_db(lower.clamp_min(0)), torch.inf)  # no claim
+        rough = torch.finfo(dtype).eps ** 0.6  # 4e-10, or 7e-5 in single precision
         return Solution(
-            decision=ProbingDecision(factor(found.covariance), found.beam),
+            decision=ProbingDecision(factor(found.covariance), found.beam).to(dtype=dtype),
             status=torch.where(found.is_reachable, code, int(Status.INFEASIBLE)),
             iterations=found.iterations,
-            trace=Trace(objective=-linear_to_db(found.history), length=found.iterations),
-            certificate=self._certificate(-linear_to_db(found.lower), rough),
+            trace=Trace(objective=-linear_to_db(found.history).to(dtype), length=found.iterations),
+            certificate=self._certificate(bound.to(dtype), rough),
         )
 
     def _believed(
@@ -190,8 +203,30 @@ class SupportOracle(AOptimal):
         return None
 
 
+def _cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    if not (tensor.is_floating_point() or tensor.is_complex()):
+        return tensor
+    return tensor.to(dtype.to_complex() if tensor.is_complex() else dtype)
+
+
+def _rounding(task: ProbingTask, found: ProbingDesign, dtype: torch.dtype) -> Tensor:
+    """Relative error of f in single precision, (B,); 0 in double, where the bound allows for it."""
+    if dtype == torch.float64:
+        return torch.zeros_like(found.value)
+    trace = torch.diagonal(found.covariance, dim1=-2, dim2=-1).real.sum(-1)
+    lit = task.bs_channel.abs().square().sum(-1) * trace[:, None]
+    gained = task.gain[:, None] * lit * torch.diagonal(task.gram, dim1=-2, dim2=-1).real
+    most = (torch.diagonal(task.precision, dim1=-2, dim2=-1).real + gained).amax(-1)
+    return torch.finfo(dtype).eps * most * found.value
+
+
 def _weighted(
-    problem: ImagingDesign, task: ProbingTask, priority: float, iterations: int, tolerance: float
+    problem: ImagingDesign,
+    task: ProbingTask,
+    priority: float,
+    iterations: int,
+    tolerance: float,
+    dtype: torch.dtype,
 ) -> Solution:
     """The paper's weighted sum, (46), exactly."""
     beta = torch.full_like(task.max_power_w, priority)
@@ -199,4 +234,5 @@ def _weighted(
     found: PriorityDesign = run(task, beta, iterations=iterations, tolerance=tolerance)
     code = torch.where(found.has_converged, int(Status.CONVERGED), int(Status.BUDGET_SPENT))
     decision = ProbingDecision(factor(found.covariance), found.beam)
-    return Solution(decision=decision, status=code, iterations=found.iterations)
+    code = torch.where(found.value.isfinite(), code, int(Status.FAILED))
+    return Solution(decision=decision.to(dtype=dtype), status=code, iterations=found.iterations)

@@ -77,7 +77,8 @@ class ProbingDesign(NamedTuple):
 
     Attributes:
         value: f of the design, (B,).
-        lower: Certified lower bound of the optimum, (B,); ``value`` where the SINR is out of reach.
+        lower: Certified lower bound of the optimum, (B,); ``value`` where the SINR is out of reach,
+            -inf (no claim) where the value is not finite.
         covariance: W_s, (B, N, N) Hermitian positive semidefinite, W.
         beam: w_c, (B, N) sqrt(W).
         iterations: Evaluations of the gradient, (B,) int64.
@@ -266,7 +267,7 @@ def step1_priority(
         found = _levels(task, level * best_sinr[:, None], iterations, tolerance)
         error = (1 - priority)[:, None] / free.value[:, None]
         score = error * found.value - priority[:, None] * level
-        under = (error * found.lower)[:, :-1] - priority[:, None] * level[:, 1:]
+        under = (error * found.lower.clamp_min(0))[:, :-1] - priority[:, None] * level[:, 1:]
         pick = score.argmin(-1)
         rows = torch.arange(len(pick), device=pick.device)
         turns.append(
@@ -322,13 +323,14 @@ def _trace_task(task: ProbingTask, channel: Tensor, need: Tensor) -> TraceTask:
 def _design(
     found: Covariance, value: Tensor, covariance: Tensor, beam: Tensor, is_reachable: Tensor
 ) -> ProbingDesign:
+    is_finite = value.isfinite()
     return ProbingDesign(
         value=value,
-        lower=torch.where(is_reachable, found.lower, value),
+        lower=torch.where(is_reachable, found.lower, torch.where(is_finite, value, -torch.inf)),
         covariance=(covariance + covariance.mH) / 2,
         beam=beam,
         iterations=found.iterations,
-        has_converged=found.status == int(Status.CONVERGED),
+        has_converged=is_finite & (found.status == int(Status.CONVERGED)),
         is_reachable=is_reachable,
         history=torch.where(is_reachable[:, None], found.history, value[:, None]),
     )

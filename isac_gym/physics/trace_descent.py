@@ -26,6 +26,7 @@ __all__ = ["Covariance", "TraceTask", "descend", "evaluate", "outer", "share_alo
 _MEMORY = 6  # values an accepted step is compared with
 _ARMIJO = 1e-4
 _NOISE = 64  # rounding of a value, in units of its last place
+_DOUBT = 0.25  # rounding of a value relative to it, over eps times a condition number
 _CHUNK = 8  # iterations between which finished lanes leave
 _NEWTON = 60  # steps of the multiplier of u^H Z u >= need
 
@@ -58,9 +59,11 @@ class Covariance(NamedTuple):
     Attributes:
         point: Z, (B, N, N); in the set to rounding.
         value: Objective, (B,).
-        lower: Certified lower bound of the optimum, (B,).
+        lower: Certified lower bound of the optimum, (B,), loosened by the rounding of values;
+            -inf (no claim) where no value was finite.
         iterations: (B,) int64.
-        status: :class:`isac_gym.core.solution.Status`, (B,) int64.
+        status: :class:`isac_gym.core.solution.Status`, (B,) int64; FAILED where the value is not
+            finite.
         history: Best value after every iteration, (B, L); repeats the last one.
     """
 
@@ -85,6 +88,7 @@ class _State(NamedTuple):
         best: Best iterate, (B, N, N).
         value: Its value, (B,).
         lower: Best lower bound, (B,).
+        doubt: Rounding by which it was loosened, (B,).
         count: Iterations, (B,) int64.
         history: (B, L).
     """
@@ -98,6 +102,7 @@ class _State(NamedTuple):
     best: Tensor
     value: Tensor
     lower: Tensor
+    doubt: Tensor
     count: Tensor
     history: Tensor
 
@@ -129,7 +134,8 @@ def descend(task: TraceTask, start: Tensor, *, iterations: int, tolerance: float
         lanes, done = lanes[code == int(Status.BUDGET_SPENT)], done + count
     point = _admitted(task, whole.best)
     value = evaluate(task, point)[0]
-    lower = torch.minimum(whole.lower, value)
+    lower = torch.minimum(whole.lower, torch.where(value.isfinite(), value, -torch.inf))
+    status = torch.where(value.isfinite(), status, int(Status.FAILED))
     late = torch.arange(iterations, device=start.device) >= whole.count[:, None]
     history = torch.where(late, whole.value[:, None], whole.history)
     return Covariance(point, value, lower, whole.count, status, history)
@@ -157,10 +163,14 @@ def _admitted(task: TraceTask, z: Tensor) -> Tensor:
 
 def evaluate(task: TraceTask, z: Tensor) -> tuple[Tensor, Tensor]:
     """Value (B,) and slope M (B, N, N); an infinite value where the information is singular."""
+    return _evaluate(task, z)[:2]
+
+
+def _evaluate(task: TraceTask, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """As :func:`evaluate`, and the rounding of the value, (B,)."""
     lit = task.channel @ z @ task.channel.mH
-    lower, info = torch.linalg.cholesky_ex(
-        task.precision + lit.conj() * task.gram, check_errors=False
-    )
+    whole = task.precision + lit.conj() * task.gram
+    lower, info = torch.linalg.cholesky_ex(whole, check_errors=False)
     eye = torch.eye(lower.shape[-1], dtype=lower.dtype, device=lower.device)
     is_bad = info != 0
     inverse = torch.cholesky_inverse(torch.where(is_bad[:, None, None], eye, lower))
@@ -169,11 +179,21 @@ def evaluate(task: TraceTask, z: Tensor) -> tuple[Tensor, Tensor]:
     slope = task.weight[:, None, None] * (task.channel.mH @ (weighted @ task.channel))
     slope = (slope + slope.mH) / 2 + task.reward[:, None, None] * outer(task.direction)
     value = task.weight * error - task.reward * share_along(task.direction, z)
-    return torch.where(is_bad, torch.inf, value), slope
+    condition = torch.diagonal(whole, dim1=-2, dim2=-1).real.amax(-1) * error
+    doubt = _DOUBT * torch.finfo(value.dtype).eps * condition * task.weight * error
+    return torch.where(is_bad, torch.inf, value), slope, doubt
+
+
+def _certified(
+    task: TraceTask, z: Tensor, value: Tensor, slope: Tensor, doubt: Tensor, multiplier: Tensor
+) -> Tensor:
+    """Lower bound of the optimum, (B,); -inf where there is no finite value to start from."""
+    bound = value - _gap(task, z, slope, multiplier) - doubt
+    return torch.where(bound.isfinite(), bound, -torch.inf)
 
 
 def _start(task: TraceTask, z: Tensor, iterations: int) -> _State:
-    value, slope = evaluate(task, z)
+    value, slope, doubt = _evaluate(task, z)
     size = _over_norm(slope)
     move, multiplier = _aim(task, z, slope, size, torch.zeros_like(value))
     return _State(
@@ -185,7 +205,8 @@ def _start(task: TraceTask, z: Tensor, iterations: int) -> _State:
         multiplier=multiplier,
         best=z.clone(),
         value=value.clone(),
-        lower=value - _gap(task, z, slope, multiplier),
+        lower=_certified(task, z, value, slope, doubt, multiplier),
+        doubt=doubt,
         count=torch.zeros_like(value, dtype=torch.int64),
         history=value[:, None].repeat(1, iterations),
     )
@@ -195,14 +216,15 @@ def _step(task: TraceTask, *state: Tensor) -> tuple[_State, Tensor]:
     """Try the next point; an accepted one gets a new direction, a refused one a shorter step."""
     s = _State(*state)
     z = s.z + s.length[:, None, None] * s.move
-    value, slope = evaluate(task, z)
+    value, slope, doubt = _evaluate(task, z)
     tiny = torch.finfo(value.dtype).tiny
     promised = s.length * _dot(s.slope, s.move)
     noise = _NOISE * torch.finfo(value.dtype).eps * value.abs()  # or rounding refuses good steps
     is_good = value <= s.recent.amax(-1) - _ARMIJO * promised + noise
     size = _spectral(z - s.z, s.slope - slope, slope)
     move, multiplier = _aim(task, z, slope, size, s.multiplier)
-    bound = torch.where(value.isfinite(), value - _gap(task, z, slope, multiplier), -torch.inf)
+    bound = _certified(task, z, value, slope, doubt, multiplier)
+    doubt = torch.where(bound > s.lower, doubt, s.doubt)
     lower = torch.maximum(s.lower, bound)
     is_best = value < s.value
     best, top = _pick(is_best, z, s.best), torch.where(is_best, value, s.value)
@@ -218,11 +240,12 @@ def _step(task: TraceTask, *state: Tensor) -> tuple[_State, Tensor]:
         best=best,
         value=top,
         lower=lower,
+        doubt=doubt,
         count=s.count + 1,
         history=s.history.scatter(1, s.count[:, None], top[:, None]),
     )
     scale = (top.abs() + task.reward).clamp_min(tiny)
-    return after, ((top - lower) / scale).clamp_min(0)
+    return after, ((top - lower - doubt) / scale).clamp_min(0)
 
 
 def _spectral(moved: Tensor, bent: Tensor, slope: Tensor) -> Tensor:

@@ -223,6 +223,32 @@ def test_design__single_precision_stays_and_agrees_to_four_digits():
         torch.testing.assert_close(found.value.double(), best.value, rtol=2e-4, atol=0)
 
 
+@pytest.mark.parametrize("name", RUN)
+def test_design__no_claim_where_the_information_is_singular(name):
+    task, _ = draw(4)
+    broken = task.precision.clone()
+    broken[1] = -1e9 * torch.eye(8, dtype=broken.dtype)
+    found = RUN[name](task._replace(precision=broken))
+    assert found.has_converged.tolist() == [True, False, True, True]
+    assert float(found.lower[1]) == -torch.inf
+    assert found.lower[[0, 2, 3]].isfinite().all()
+    assert found.covariance.isfinite().all()
+
+
+@pytest.mark.parametrize("gain", [1e6, 1e8, 1e10])
+def test_design__bound_allows_for_rounding(gain):
+    task, _ = draw(16, voxels=16, users=2, min_sinr=0.1)
+    task = task._replace(gain=torch.full_like(task.gain, gain))
+    found = a_optimal.joint_design(task, iterations=60)
+    best = informing("joint", found)
+    root = torch.randn(16, 4, 4, dtype=torch.complex128, generator=torch.Generator().manual_seed(6))
+    other = root @ root.mH
+    other = POWER * other / torch.diagonal(other, dim1=-2, dim2=-1).sum(-1)[:, None, None]
+    for part in (0.0, 1e-12, 1e-9, 1e-6, 1e-3, 1.0):
+        value = a_optimal.error_bound(task, (1 - part) * best + part * other)
+        assert (found.lower <= value).all()
+
+
 def test_design__quick_answers_are_within_their_tolerance():
     task, _ = draw(16, voxels=32, antennas=16, users=20)
     found = a_optimal.step1_design(

@@ -6,6 +6,8 @@ import torch
 from baselines.front import solve
 from baselines.multi_user_imaging.a_optimal import AOptimal, AOptimalPrior, SupportOracle
 from isac_gym.core import Budget, ScenarioError, Status, Streams, family
+from isac_gym.problems.multi_user_imaging.design import ImagingDesign
+from isac_gym.problems.multi_user_imaging.scenario import DesignScenario
 
 
 def drawn(preset="small", batch=4, *, seed=1, **changes):
@@ -95,6 +97,51 @@ def test_a_optimal__single_precision_reaches_the_optimum_to_four_digits():
     assert found.probe.dtype == torch.complex64
     reached = problem.evaluate(small, found).objective.double()
     torch.testing.assert_close(reached, value, rtol=1e-4, atol=0)
+
+
+def test_a_optimal__single_precision_claims_nothing_false():
+    scenario = DesignScenario(prior_variance=100.0, num_users=2, num_antennas=4)
+    problem = ImagingDesign(scenario=scenario)
+    small = problem.sample(Streams.from_seeds(range(6))).to(dtype=torch.float32)
+    found = solve(problem, small, AOptimal())
+    bound = found.certificate.bound
+    for decision in (problem.isotropic(small), found.decision):
+        for seen in (small, small.to(dtype=torch.float64)):
+            metrics = problem.evaluate(seen, decision.to(dtype=seen.dtype))
+            assert (metrics.objective <= bound + 1e-3).all()
+    exact = small.to(dtype=torch.float64)
+    best = problem.evaluate(exact, found.decision.to(dtype=torch.float64)).objective
+    even = problem.evaluate(exact, problem.isotropic(exact)).objective
+    assert found.has_converged.all()
+    assert (best >= even).all()
+    assert found.decision.probe.dtype == torch.complex64
+    assert bound.dtype == torch.float32
+
+
+def test_a_optimal__bound_holds_where_ill_conditioned():
+    problem, instance = drawn(
+        "paper",
+        32,
+        information="joint",
+        snr_db=60.0,
+        num_users=2,
+        num_antennas=4,
+        voxels_x=4,
+        voxels_y=2,
+        voxels_z=2,
+    )
+    found = solve(problem, instance, AOptimal(iterations=100))
+    objective = problem.evaluate(instance, found.decision).objective
+    assert (objective <= found.certificate.bound).all()
+    assert (found.certificate.bound - objective <= 1e-4).all()
+
+
+def test_a_optimal__paper_gap_is_below_1e_7_db():
+    problem, instance = drawn("paper", 8)
+    found = solve(problem, instance, AOptimal())
+    gap = found.certificate.bound - problem.evaluate(instance, found.decision).objective
+    assert gap.min() >= 0
+    assert gap.max() <= 1e-7
 
 
 @pytest.mark.parametrize(
