@@ -40,8 +40,11 @@ def _train(
         Path | None, typer.Option(help="Folder of the agent; default: <method>-seed<seed>.")
     ] = None,
     scenario: Annotated[
-        str, typer.Option("--scenario", "--preset", help="Scenario preset.")
-    ] = "paper",
+        str | None,
+        typer.Option(
+            "--scenario", "--preset", help="Scenario preset; default: the environment's own."
+        ),
+    ] = None,
     changes: Annotated[
         list[str] | None, typer.Option("--set", help="Scenario field, as field=value.")
     ] = None,
@@ -71,7 +74,7 @@ def _train(
 
     task = TrainingTask(
         environment=environment,
-        scenario={"preset": scenario, **assignments("--set", changes)},
+        scenario=({"preset": scenario} if scenario else {}) | assignments("--set", changes),
         settings=assignments("--setting", settings),
         steps=steps,
         seed=seed,

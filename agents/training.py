@@ -31,7 +31,7 @@ class TrainingTask:
 
     Attributes:
         environment: Environment id.
-        scenario: Scenario, preset name or mapping.
+        scenario: Scenario, preset name or mapping; None: the environment's own preset.
         settings: Process settings by name.
         steps: Environment steps to spend (instances, for one-step processes), >= 1.
         seed: Seed of weights and instances, >= 0.
@@ -43,7 +43,7 @@ class TrainingTask:
     """
 
     environment: str
-    scenario: Scenario | str | Mapping[str, Any] = "paper"
+    scenario: Scenario | str | Mapping[str, Any] | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     steps: int
     seed: int = 0

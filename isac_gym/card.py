@@ -28,7 +28,8 @@ def card(name: str, scenario: "Scenario | str | Mapping[str, Any]" = "paper") ->
     Returns:
         Plain values: ``problem``, ``title``, ``paper``, ``formulas``, ``scenario`` (rows field,
         default, value, allowed, doc, source), ``presets``, ``records`` (rows field, axes, shape,
-        kind, unit, doc per record), ``environments`` (id, doc, settings, observation, action).
+        kind, unit, doc per record), ``environments`` (id, doc, preset,
+            settings, observation, action).
 
     Raises:
         ScenarioError: Unknown name, preset or field, or a value outside its range.
@@ -88,6 +89,7 @@ def _environment(owner: Family, entry: EnvironmentEntry, scenario: Scenario) -> 
         "id": entry.id,
         "parallel_id": entry.parallel_id,
         "doc": entry.doc,
+        "preset": entry.preset,
         "horizon": process.horizon,
         "settings": _settings(load_object(entry.process), process),
         "objectives": list(process.objective_names),

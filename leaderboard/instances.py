@@ -1,9 +1,13 @@
 """Instances of tasks: loaded from a file, or drawn again from seeds and held to a fingerprint."""
 
 import hashlib
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from isac_gym.core import Streams, TensorRecord
 from leaderboard.arrays import unpack
@@ -20,6 +24,7 @@ __all__ = [
 
 STORED_BYTES = 512 * 1024  # instances of more than this are drawn again instead of stored
 _REDRAW_TOLERANCE = 1e-9
+_TURN = (5**0.5 - 1) / 2  # golden section: the phases never repeat
 
 
 def load_instances(task: Task, *, data: Path = DATA) -> TensorRecord:
@@ -55,10 +60,25 @@ def first_fingerprint(task: Task) -> dict[str, float]:
     return fingerprint(process.truth(process.initial(Streams.from_seeds(task.seeds()[:8]))))
 
 
-def fingerprint(instance: TensorRecord) -> dict[str, float]:
-    """Mean magnitude of every tensor of some instances; True counts as 1."""
+def fingerprint(instance: TensorRecord, *, is_mixed: bool = False) -> dict[str, float]:
+    """Mean magnitude of every tensor of some instances; True counts as 1.
+
+    With ``is_mixed`` also, as ``name mixed``, the real part of a sum with fixed phases, one per
+    number: it changes with any value, sign or order.
+    """
     numbers = {name: t if t.is_complex() else t.double() for name, t in instance.items()}
-    return {name: float(t.abs().double().mean()) for name, t in numbers.items()}
+    found = {name: float(t.abs().double().mean()) for name, t in numbers.items()}
+    if is_mixed:
+        found |= {f"{name} mixed": _mixed(t) for name, t in numbers.items()}
+    return found
+
+
+def _mixed(t: Tensor) -> float:
+    flat = t.flatten().to(torch.complex128)
+    turn = torch.remainder(torch.arange(1, len(flat) + 1, dtype=torch.float64) * _TURN, 1.0)
+    total = (flat * torch.polar(torch.ones_like(turn), 2 * math.pi * turn)).sum()
+    # On top of the plain size, so that a sum near zero does not inflate relative deviations.
+    return float(total.real / len(flat) ** 0.5 + 10 * flat.abs().mean())
 
 
 def check_instances(task: Task, *, data: Path = DATA) -> float:
@@ -87,8 +107,8 @@ def _seeds_deviation(task: Task, instance: TensorRecord | None) -> float:
     """Change of the fingerprint of drawn instances, or of a dynamic task's first slots."""
     if seeds_digest(task.seeds()) != task.instances.sha256:
         raise TaskError(f"{task.id}: the seeds do not have the task's SHA-256.")
-    found = first_fingerprint(task) if instance is None else fingerprint(instance)
-    return _largest_change(task.instances.fingerprint, found)
+    drawn = first_fingerprint(task) if instance is None else fingerprint(instance, is_mixed=True)
+    return _largest_change(task.instances.fingerprint, drawn)
 
 
 def _demand_redraw(task: Task, worst: float) -> None:

@@ -204,7 +204,9 @@ def freeze(path: Path, *, data: Path = DATA) -> Task:
         changes["sha256"] = _store(data, "instances", draft.id, pack(instance))
     else:
         changes["sha256"] = seeds_digest(draft.seeds())
-        found = first_fingerprint(draft) if instance is None else fingerprint(instance)
+        found = (
+            first_fingerprint(draft) if instance is None else fingerprint(instance, is_mixed=True)
+        )
         changes["fingerprint"] = found
     values = compute_references(draft, instance=instance)
     arrays = {role: torch.from_numpy(value.copy()) for role, value in values.items()}

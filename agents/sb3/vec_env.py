@@ -43,7 +43,7 @@ class IsacVecEnv(VecEnv):
         environment: str,
         num_envs: int,
         *,
-        scenario: "str | Scenario | Mapping[str, Any]" = "paper",
+        scenario: "str | Scenario | Mapping[str, Any] | None" = None,
         settings: Mapping[str, Any] | None = None,
         device: str | torch.device = "cpu",
         dtype: str = "float64",
@@ -55,7 +55,8 @@ class IsacVecEnv(VecEnv):
         Args:
             environment: Environment id, ``isac/<Name>-v<N>``.
             num_envs: Number of lanes.
-            scenario: Preset name, scenario, or mapping ``{"preset": name, field: value}``.
+            scenario: Preset name, scenario, or mapping ``{"preset": name, field: value}``; None:
+                the environment's own preset.
             settings: Fields of the process to change.
             device: Where the lanes live.
             dtype: ``float64`` or ``float32``.

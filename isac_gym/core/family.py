@@ -47,12 +47,14 @@ class EnvironmentEntry:
         process: ``"module:ProcessClass"``, or the class.
         doc: What makes this environment different, one line.
         parallel_id: Id in PettingZoo's registry, or None.
+        preset: Scenario preset where none is asked for.
     """
 
     id: str
     process: str | type
     doc: str
     parallel_id: str | None = None
+    preset: str = "paper"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,10 +85,10 @@ class Family:
     def make_process(
         self,
         environment: str,
-        scenario: "Scenario | str | Mapping[str, Any]" = "paper",
+        scenario: "Scenario | str | Mapping[str, Any] | None" = None,
         settings: Mapping[str, Any] | None = None,
     ) -> "Process":
-        """Process of one environment id.
+        """Process of one environment id; without a preset, in the environment's own.
 
         Raises:
             ScenarioError: Unknown id, preset, field or setting, or a value out of range.
@@ -94,6 +96,8 @@ class Family:
         entries = {entry.id: entry for entry in self.environments}
         if environment not in entries:
             raise ScenarioError(f"unknown environment {environment!r}; allowed: {list(entries)}.")
+        if scenario is None or (isinstance(scenario, Mapping) and "preset" not in scenario):
+            scenario = {"preset": entries[environment].preset, **(scenario or {})}
         process_type = load_object(entries[environment].process)
         known = [f.name for f in fields(process_type) if f.init and f.name != "problem"]
         unknown = sorted(set(settings or {}) - set(known))

@@ -28,7 +28,7 @@ class OneLane:
         self,
         *,
         environment: str,
-        scenario: "str | Scenario | Mapping[str, Any]" = "paper",
+        scenario: "str | Scenario | Mapping[str, Any] | None" = None,
         settings: Mapping[str, Any] | None = None,
         device: str | torch.device = "cpu",
         dtype: str = "float64",

@@ -48,7 +48,7 @@ class ProcessVectorEnv(VectorEnv[Any, Any, Any]):
         num_envs: int = 1,
         *,
         environment: str,
-        scenario: "str | Scenario | Mapping[str, Any]" = "paper",
+        scenario: "str | Scenario | Mapping[str, Any] | None" = None,
         settings: Mapping[str, Any] | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
         output: str = "numpy",
@@ -62,7 +62,8 @@ class ProcessVectorEnv(VectorEnv[Any, Any, Any]):
         Args:
             num_envs: Number of lanes B >= 1.
             environment: Environment id, ``isac/<Name>-v<N>``.
-            scenario: Preset name, scenario, or mapping ``{"preset": name, field: value}``.
+            scenario: Preset name, scenario, or mapping ``{"preset": name, field: value}``; None:
+                the environment's own preset.
             settings: Fields of the process to change, e.g. ``{"ramp_db": 2.0}``.
             autoreset_mode: What happens when a lane's episode ends: it restarts in the same step
                 (default), in the next step, or only when reset with a ``reset_mask``.

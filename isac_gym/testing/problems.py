@@ -168,7 +168,10 @@ def _gradients(problem: Problem) -> None:
     inside = problem.project(instance, random_decision(problem, instance, "gradient"))
     outside = random_decision(problem, instance, "gradient/outside")
     for name in names:
-        for metric in _reached(problem, instance, inside, name):
+        reached = _reached(problem, instance, inside, name)
+        for metric in {"objective", "violation"} - set(reached):
+            _demand_no_role(problem, instance, inside, name, metric)
+        for metric in reached:
             smooth = [
                 _compare_gradient(problem, instance, decision, name, metric)
                 for decision in (inside, outside)
@@ -199,6 +202,18 @@ def _reached(
     check, expected = "problem.gradients", f"objective or violation to be differentiable by {name}"
     demand(found, check, expected, "no graph")
     return found
+
+
+def _demand_no_role(
+    problem: Problem, instance: TensorRecord, decision: TensorRecord, name: str, metric: str
+) -> None:
+    """A metric without a graph to a field must not change with the field either."""
+    other = random_decision(problem, instance, "gradient/other")
+    tensors = dict(decision.items()) | {name: dict(other.items())[name]}
+    before = getattr(problem.evaluate(instance, decision), metric)
+    after = getattr(problem.evaluate(instance, type(decision).from_items(tensors)), metric)
+    expected = f"{metric} to be differentiable by {name}, or not to depend on it"
+    demand(torch.equal(before, after), "problem.gradients", expected, "no graph")
 
 
 def _autograd(

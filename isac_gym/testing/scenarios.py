@@ -35,9 +35,26 @@ def scenario_fields_matter(problem: Problem) -> None:
         if problem.scenario.is_inert(field.name):
             expected = f"{field.name} to change no metric, it is declared inert"
             demand(not changed, check, expected, f"a change with {changed[:1]}")
+            if field.metadata["only_where"] and not field.metadata["inert"]:
+                _demand_matters_elsewhere(problem, field)
         else:
             expected = f"{field.name} to change some metric, or to be declared inert"
             demand(changed, check, expected, f"equal metrics for {alternatives}")
+
+
+def _demand_matters_elsewhere(problem: Problem, field: "dataclasses.Field[Any]") -> None:
+    """A field for one mode only must matter in that mode."""
+    check, (other, value) = "problem.scenario_fields", field.metadata["only_where"]
+    expected = f"only_where of {field.name} to name a field and a value it may have"
+    try:
+        scenario = problem.scenario.replace(**{other: value})
+    except ScenarioError as error:
+        raise ConformanceError(check, expected, str(error)) from error
+    there = dataclasses.replace(problem, scenario=scenario)  # pyright: ignore
+    base, tried = _score(there), list(_alternatives(scenario, field))
+    changed = any(_differs(there, field.name, choice, base) for choice in tried)
+    expected = f"{field.name} to change some metric where {other} is {value!r}"
+    demand(changed, check, expected, f"equal metrics for {tried}")
 
 
 def scenario_errors(problem: Problem) -> None:

@@ -156,6 +156,20 @@ class NotInertScenario(ToyScenario):
 
 
 @toy
+class ForgottenModeScenario(ToyScenario):
+    forgotten_db: float = parameter(
+        1.0, low=0, high=9, only_where=("colour", "blue"), doc="nothing", source="ours"
+    )
+
+
+@toy
+class NoSuchModeScenario(ToyScenario):
+    forgotten_db: float = parameter(
+        1.0, low=0, high=9, only_where=("colour", "green"), doc="nothing", source="ours"
+    )
+
+
+@toy
 class InfiniteScenario(ToyScenario):
     presets: ClassVar = {"paper": {}}
 
@@ -263,6 +277,14 @@ BROKEN_PROBLEMS = {
         "projection",
         problem(floor=lambda self, i: scaled(ToyProblem.floor(self, i), 2.0)),
     ),
+    "an objective cut off from a field that the violation reaches": (
+        "gradients",
+        problem(
+            evaluate=lambda self, i, d: ToyProblem.evaluate(self, i, d).replace(
+                objective=ToyProblem.evaluate(self, i, d.detach()).objective
+            )
+        ),
+    ),
     "a field without a role": (
         "gradients",
         problem(evaluate=lambda self, i, d: ToyProblem.evaluate(self, i, d.detach())),
@@ -301,6 +323,8 @@ BROKEN_PROBLEMS = {
     ),
     "ignored field": ("scenario_fields", with_scenario(IgnoredScenario)),
     "inert field that acts": ("scenario_fields", with_scenario(NotInertScenario)),
+    "field of a mode that ignores it": ("scenario_fields", with_scenario(ForgottenModeScenario)),
+    "field of a mode that does not exist": ("scenario_fields", with_scenario(NoSuchModeScenario)),
     "unknown field accepted": ("scenario_errors", with_scenario(StrayScenario)),
     "values not checked": ("scenario_errors", with_scenario(LaxScenario)),
     "twin presets": ("scenario_presets", with_scenario(TwinScenario)),

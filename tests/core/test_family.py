@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from isac_gym.core import ScenarioError, add_family, families, family, family_of
+from isac_gym.core import EnvironmentEntry, ScenarioError, add_family, families, family, family_of
 from isac_gym.core.family import as_scenario
 from tests.contracts.toy import TOY_FAMILY, ToyProblem, ToyProcess, ToyScenario
 
@@ -107,3 +107,13 @@ def test_families__listing_loads_no_tensor_model():
         "sys.exit(1 if found else 0)\n"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_make_process__without_a_preset_takes_the_environments_own():
+    entry = EnvironmentEntry(id="isac/Toy-v0", process=ToyProcess, doc="toy", preset="wide")
+    toys = dataclasses.replace(TOY_FAMILY, environments=(entry,))
+    users = [
+        toys.make_process("isac/Toy-v0", scenario).problem.scenario.num_users
+        for scenario in (None, {}, {"noise_dbm": 1.0}, "paper", {"preset": "paper"})
+    ]
+    assert users == [6, 6, 6, 3, 3]

@@ -6,7 +6,7 @@ import pytest
 from agents.artifact import Manifest, TrainedAgent, load_agent
 from agents.network import Architecture, PolicyNetwork
 from baselines.registry import make_solver, solvers
-from leaderboard.instances import check_instances, load_instances
+from leaderboard.instances import check_instances, fingerprint, load_instances
 from leaderboard.reference import (
     check_references,
     compute_references,
@@ -103,6 +103,13 @@ def test_freeze__large_instances_are_drawn_from_pinned_seeds(draft, tmp_path, mo
     other = each.model_copy(
         update={"instances": each.instances.model_copy(update={"fingerprint": changed})}
     )
+    drawn = load_instances(each, data=tmp_path)
+    assert fingerprint(drawn, is_mixed=True) == each.instances.fingerprint
+    for name, tensor in drawn.items():  # neither order, sign nor lane may change unnoticed
+        if tensor.is_floating_point() and tensor.unique().numel() > 1:
+            turned = drawn.replace(**{name: tensor.flip(0)})
+            old, new = (fingerprint(i, is_mixed=True)[f"{name} mixed"] for i in (drawn, turned))
+            assert abs(new - old) > 1e-6 * abs(old), name
     for refuse in (load_instances, check_instances):
         with pytest.raises(TaskError, match="re-draw deviates"):
             refuse(other, data=tmp_path)

@@ -39,21 +39,25 @@ DESIGN_FAMILY = Family(
         EnvironmentEntry(
             id="isac/AdaptiveSensing-v0",
             process=f"{_HERE}.adaptive_sensing:AdaptiveSensing",
+            preset="low-snr",
             doc="8 frames; each is probed with what the posterior of those before tells",
         ),
         EnvironmentEntry(
             id="isac/AdaptiveSensingMoving-v0",
             process=f"{_HERE}.adaptive_sensing:MovingAdaptiveSensing",
+            preset="low-snr",
             doc="the target moves by a voxel in 3 of 10 frames; old frames are forgotten",
         ),
         EnvironmentEntry(
             id="isac/AdaptiveSensingFading-v0",
             process=f"{_HERE}.adaptive_sensing:FadingAdaptiveSensing",
+            preset="low-snr",
             doc="sensing channels age; the design knows those of a frame ago",
         ),
         EnvironmentEntry(
             id="isac/AdaptiveSensingBudget-v0",
             process=f"{_HERE}.adaptive_sensing:BudgetAdaptiveSensing",
+            preset="low-snr",
             doc="half the energy: every frame's power is chosen as well",
         ),
     ),

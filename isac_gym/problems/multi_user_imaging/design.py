@@ -88,22 +88,62 @@ class ImagingDesign(Problem):
     def project(
         self, instance: ImagingDesignInstance, decision: ProbingDecision
     ) -> ProbingDecision:
-        """Scale to the budget; where the SINR is short, silence the probe towards the user first.
+        """Scale to the budget; where the SINR is short, give up as little of the probe as needed.
 
-        If that is not enough, the data beam becomes the closed form of :meth:`beam_alone` and the
-        probe keeps the rest of the power.
+        First the data beam is raised along the user's channel, if there is power to spare. Else
+        the probe is either silenced towards the user or scaled down as it is, each with the
+        cheapest beam, whichever keeps more of its power.
         """
-        i, s = instance, self.scenario
-        least = s.min_sinr * (1 - _margin(i))
+        i = instance
         scaled = _within(decision, i.max_power_w)
-        is_short = sinr(i.comm_channel, scaled, s.comm_noise_w) < least
+        is_short = self._is_short(i, scaled)
+        raised = self._raised(i, scaled)
+        is_enough = _power(raised) <= i.max_power_w * (1 + _margin(i))
         unit = matched_beam(i.comm_channel, 1.0)[..., None]
         silent = scaled.replace(probe=scaled.probe - unit @ (unit.mH @ scaled.probe))
         beam = self.beam_alone(i)
-        still = sinr(i.comm_channel, silent, s.comm_noise_w) < least
         rest = (i.max_power_w - _square(beam).sum(-1)).clamp_min(0)
-        closed = ProbingDecision(_limited(silent.probe, rest), beam)
-        return closed.where(still, silent).where(is_short, scaled)
+        alone = ProbingDecision(_limited(silent.probe, rest), beam)
+        silent = alone.where(self._is_short(i, silent), silent)
+        shared = self._shared(i, scaled.probe)
+        keeps_more = _square(shared.probe).sum((-2, -1)) > _square(silent.probe).sum((-2, -1))
+        least = shared.where(keeps_more, silent)
+        return raised.where(is_enough, least).where(is_short, scaled)
+
+    def _is_short(self, instance: ImagingDesignInstance, decision: ProbingDecision) -> Tensor:
+        s = self.scenario
+        reached = sinr(instance.comm_channel, decision, s.comm_noise_w)
+        return reached < s.min_sinr * (1 - _margin(instance))
+
+    def _raised(
+        self, instance: ImagingDesignInstance, decision: ProbingDecision
+    ) -> ProbingDecision:
+        """The decision with the beam's part along h just large enough, whatever that costs."""
+        i, s = instance, self.scenario
+        heard = _square((i.comm_channel.conj()[:, None] @ decision.probe)[:, 0]).sum(-1)
+        tiny = torch.finfo(i.dtype).tiny
+        needed = s.min_sinr * (1 + _margin(i)) * (heard + s.comm_noise_w)
+        unit = matched_beam(i.comm_channel, 1.0)
+        along = (unit.conj() * decision.beam).sum(-1)
+        size = (needed / _square(i.comm_channel).sum(-1).clamp_min(tiny)).sqrt()
+        modulus = along.abs()
+        phase = torch.where(modulus > 0, along / modulus.clamp_min(tiny), 1.0)
+        return decision.replace(beam=decision.beam + (size * phase - along)[:, None] * unit)
+
+    def _shared(self, instance: ImagingDesignInstance, probe: Tensor) -> ProbingDecision:
+        """The probe scaled down until it and the cheapest beam that beats it fit the budget."""
+        i, s = instance, self.scenario
+        tiny = torch.finfo(i.dtype).tiny
+        energy = _square(i.comm_channel).sum(-1).clamp_min(tiny)
+        heard = _square((i.comm_channel.conj()[:, None] @ probe)[:, 0]).sum(-1)
+        least = s.min_sinr * (1 + _margin(i)) / energy
+        room = (i.max_power_w - least * s.comm_noise_w).clamp_min(0)
+        share = room / (_square(probe).sum((-2, -1)) + least * heard).clamp_min(tiny)
+        share = share.clamp_max(1)
+        power = torch.minimum(least * (share * heard + s.comm_noise_w), i.max_power_w)
+        return ProbingDecision(
+            share.sqrt()[:, None, None] * probe, matched_beam(i.comm_channel, power)
+        )
 
     def beam_alone(self, instance: ImagingDesignInstance) -> Tensor:
         """Cheapest data beam where the probe is silent at the user, (B, N); all power at most."""

@@ -235,34 +235,55 @@ def test_project__only_scales_where_the_sinr_allows_it():
     torch.testing.assert_close(near.beam, scale[:, None] * loud.beam)
 
 
-def test_project__silences_the_probe_before_it_touches_the_beam():
+def test_project__raises_the_beam_where_there_is_power_to_spare():
     problem = make_design()
     instance = draw(problem, 16)
-    h, loud = instance.comm_channel, probing(instance, size=0.5).probe
-    decision = ProbingDecision(loud, matched_beam(h, 4.0))
-    is_short = problem.evaluate(instance, decision).sinr < problem.scenario.min_sinr
+    h, quiet = instance.comm_channel, probing(instance, size=0.3).probe
+    decision = ProbingDecision(quiet, matched_beam(h, 0.5))
+    before = problem.evaluate(instance, decision)
+    is_short = before.sinr < problem.scenario.min_sinr
     assert is_short.any()
     near = problem.project(instance, decision)
-    assert torch.equal(near.beam, decision.beam)
-    heard = (h.conj()[:, None] @ near.probe)[:, 0].abs().amax(-1)
-    assert (heard[is_short] <= 1e-13).all()
-    unit = matched_beam(h, 1.0)
-    removed = near.probe - decision.probe
-    across = removed - unit[..., None] @ (unit.conj()[:, None] @ removed)
-    assert across.abs().max() <= 1e-13  # nothing else changes
+    after = problem.evaluate(instance, near)
+    affordable = is_short & (after.power_w < instance.max_power_w * (1 - 1e-9))
+    assert affordable.any()
+    assert torch.equal(near.probe[affordable], decision.probe[affordable])
+    least = torch.full_like(after.sinr, problem.scenario.min_sinr)
+    torch.testing.assert_close(after.sinr[affordable], least[affordable], rtol=1e-12, atol=0)
+    assert torch.equal(near.beam[~is_short], decision.beam[~is_short])
 
 
-def test_project__gives_the_closed_form_beam_where_silence_is_not_enough():
+def test_project__a_nearly_feasible_design_loses_next_to_nothing():
+    problem = make_design("paper")
+    instance = problem.sample(Streams.from_seed(3, 16))
+    floor = problem.floor(instance)
+    weaker = ProbingDecision(0.7 * floor.probe, 0.69 * floor.beam)
+    gained = problem.evaluate(instance, problem.project(instance, weaker))
+    given = problem.evaluate(instance, weaker)
+    assert (given.violation > 0).all()
+    assert (gained.violation <= 1e-12).all()
+    assert torch.equal(gained.objective, given.objective)
+
+
+def test_project__keeps_the_probe_that_has_more_power_left():
     problem = make_design()
     s, instance = problem.scenario, draw(problem, 16)
-    decision = probing(instance, share=0.0)
-    near = problem.project(instance, decision)
-    torch.testing.assert_close(near.beam, problem.beam_alone(instance), rtol=0, atol=0)
-    needed = s.min_sinr * s.comm_noise_w / energy(instance.comm_channel)
-    torch.testing.assert_close(energy(near.beam), needed, rtol=1e-12, atol=0)
-    torch.testing.assert_close(
-        problem.evaluate(instance, near).sinr, torch.full((16,), 10.0).double(), rtol=1e-12, atol=0
+    h = instance.comm_channel
+    along = matched_beam(h, 0.999 * s.max_power_w)  # the probe shouts at the user: scaled down
+    shouting = ProbingDecision(
+        torch.diag_embed(torch.zeros_like(h)) + along[..., None] * torch.eye(1, h.shape[1]),
+        0.01 * matched_beam(h, 1.0),
     )
+    near = problem.project(instance, shouting)
+    found = problem.evaluate(instance, near)
+    assert (found.violation <= 1e-9).all()
+    torch.testing.assert_close(found.power_w, instance.max_power_w, rtol=1e-9, atol=0)
+    assert (near.probe.abs().square().sum((-2, -1)) > 0).all()
+    full = probing(instance, share=0.0)  # a probe that hardly looks at the user: silenced there
+    silent = problem.project(instance, full)
+    kept = energy(silent.probe.flatten(1))
+    assert (problem.evaluate(instance, silent).violation <= 1e-9).all()
+    assert (kept > 0.3 * s.max_power_w).all()
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
