@@ -32,7 +32,7 @@ __all__ = [
     "traced_lasso",
 ]
 
-_ROUNDINGS = 16  # of a cost that no step can undercut
+_ROUNDINGS = 4  # of a cost that no step can undercut
 
 
 class Penalty(NamedTuple):
@@ -207,9 +207,10 @@ class SparseGroupLassoGenie(SparseGroupLasso):
 def _shrink(z: Tensor, length: Tensor, weight: Penalty) -> Tensor:
     """Proximal map: entries first, then blocks; exact for this penalty."""
     size = z.abs()
-    kept = z * (1 - length * weight.entry / size.clamp_min(1e-300)).clamp_min(0)
+    tiny = torch.finfo(size.dtype).tiny
+    kept = z * (1 - length * weight.entry / size.clamp_min(tiny)).clamp_min(0)
     norm = (kept.abs().square() @ weight.member).sqrt()
-    scale = (1 - length * weight.block / norm.clamp_min(1e-300)).clamp_min(0)
+    scale = (1 - length * weight.block / norm.clamp_min(tiny)).clamp_min(0)
     return kept * (scale @ weight.member.mT)
 
 

@@ -120,6 +120,19 @@ def test_single_precision__converges_to_its_roundings():
     assert (found.status == int(Status.CONVERGED)).all()
 
 
+@pytest.mark.parametrize("block", [0.0, 1.0])
+def test_single_precision__finds_the_image_of_double(block):
+    instance = drawn(SMALL, 6)
+    solver = SparseGroupLasso(block=block)
+    wanted = solver.solve(SMALL, instance).decision.estimate
+    found = solver.solve(SMALL, instance.to(dtype=torch.float32))
+    assert (found.status == int(Status.CONVERGED)).all()
+    assert found.decision.estimate.dtype == torch.complex64
+    torch.testing.assert_close(
+        found.decision.estimate.to(wanted.dtype), wanted, rtol=1e-3, atol=1e-3
+    )
+
+
 def test_lanes__stop_on_their_own():
     phi, b, noise = design(0, lanes=3)
     weight = penalty(phi, noise, BLOCKS, entry=1, block=1)
