@@ -20,14 +20,29 @@ __all__ = [
     "on_support",
 ]
 
+_SINGULAR = {torch.float64: 1e-12, torch.float32: 1e-6}  # squared pivot of a unit diagonal
+
 
 def on_support(information: Tensor, matched: Tensor, support: Tensor) -> Tensor:
-    """Least squares on a support, (B, V), of Phi (B, V, V), b (B, V) and support (B, V) bool."""
-    eye = torch.eye(support.shape[-1], dtype=torch.bool, device=support.device)
+    """Least squares on a support, (B, V); NaN where Phi is singular there to working precision.
+
+    Args:
+        information: Phi, (B, V, V) Hermitian.
+        matched: b, (B, V).
+        support: (B, V) bool.
+    """
+    diagonal = torch.diagonal(information, dim1=-2, dim2=-1).real
+    scale = torch.where(support, diagonal.clamp_min(torch.finfo(diagonal.dtype).tiny).rsqrt(), 1.0)
+    scaled = information * scale[..., :, None] * scale[..., None, :]  # unit diagonal
+    eye = torch.eye(support.shape[-1], dtype=information.dtype, device=support.device)
     both = support[..., :, None] & support[..., None, :]
-    system = torch.where(both, information, 0) + (eye & ~both).to(information.dtype)
-    image = solve_or_nan(system, torch.where(support, matched, 0)[..., None])[..., 0]
-    return torch.where(support, image, 0)
+    scaled = torch.where(both, scaled, eye)
+    factor, info = torch.linalg.cholesky_ex(scaled, check_errors=False)
+    pivot = torch.diagonal(factor, dim1=-2, dim2=-1).real.square().amin(-1)
+    is_good = (info == 0) & (pivot > _SINGULAR[diagonal.dtype])
+    right = torch.where(support, matched * scale, 0)
+    image = solve_or_nan(scaled, right[..., None])[..., 0] * scale
+    return torch.where(support, torch.where(is_good[:, None], image, torch.nan), 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,9 +65,11 @@ class LeastSquares(Solver):
     ) -> Solution:
         """See :class:`Solver`; FAILED where Phi is singular. Nothing to limit, draw or start."""
         setup, i = typed(problem, instance)
-        support, symbol = genie_image(i)
-        support = support if self.knows_support else torch.ones_like(support)
-        known = statistics(setup, i, symbol=symbol if self.knows_symbols else None)
+        symbol = genie_image(i)[1] if self.knows_symbols else None
+        known = statistics(setup, i, symbol=symbol)
+        support = torch.ones_like(known.matched, dtype=torch.bool)
+        if self.knows_support:
+            support = genie_image(i)[0]
         return shared(instance, on_support(known.information, known.matched, support))
 
 

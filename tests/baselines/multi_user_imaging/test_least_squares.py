@@ -1,5 +1,6 @@
 """Least squares at a leader: unbiased, at the bound, consistent in the first step."""
 
+import pytest
 import torch
 
 from baselines.multi_user_imaging.central import statistics
@@ -12,7 +13,8 @@ from baselines.multi_user_imaging.least_squares import (
 from isac_gym.core.random import Streams
 from isac_gym.core.solution import Status
 from isac_gym.physics.imaging import illuminate, receive
-from isac_gym.problems.multi_user_imaging.recovery import gathering_scalars
+from isac_gym.problems.multi_user_imaging.recovery import ImagingRecovery, gathering_scalars
+from isac_gym.problems.multi_user_imaging.scenario import RecoveryScenario
 from tests.baselines.multi_user_imaging.recovery_cases import (
     IMAGE,
     SMALL,
@@ -99,3 +101,17 @@ def test_no_information__fails_without_nan():
     found = LeastSquares().solve(SMALL, dark)
     assert (found.status == int(Status.FAILED)).all()
     assert found.decision.estimate.isfinite().all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_constant_beam__leaves_the_information_singular_without_the_data(dtype):
+    """One direction and 20 users tell 20 of 32 voxels apart; four they can, or all with symbols."""
+    problem = ImagingRecovery(scenario=RecoveryScenario.preset("constant-beam"))
+    instance = drawn(problem, 4).to(dtype=dtype)
+    found = LeastSquares().solve(problem, instance)
+    assert (found.status == int(Status.FAILED)).all()
+    assert (found.decision.estimate == 0).all()
+    for solver in (LeastSquaresGenie(), OracleLeastSquaresStep1(), OracleLeastSquares()):
+        known = solver.solve(problem, instance)
+        assert (known.status == int(Status.CONVERGED)).all()
+        assert (problem.evaluate(instance, known.decision).objective > 15).all()
