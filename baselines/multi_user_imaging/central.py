@@ -188,7 +188,7 @@ def soft_symbols(products: Products, image: Tensor, floor: Tensor) -> tuple[Tens
     total, gain, rest = products.combined(image)
     symbol = _means(total, floor * 1e-3)
     fitted = (symbol.conj() * total).real.sum(-1) * 2 - symbol.abs().square().sum(-1) * gain
-    level = torch.maximum((rest - fitted) / products.received[0].numel(), floor)
+    level = torch.maximum((rest - fitted) / products.received.shape[1:].numel(), floor)
     return _means(total, level), level
 
 

@@ -192,7 +192,7 @@ class TwoStep(Solver):
             whole = lit + symbol[..., None] * data[:, None]
             return self._filter(problem, instance, whole, x, penalty)
         parts = []
-        for first in range(0, len(x), _LANES):
+        for first in range(0, max(len(x), 1), _LANES):  # an empty batch is one empty part
             rows = slice(first, first + _LANES)
             own = lit[rows, :, None] + symbol[rows].mT[..., None] * data[rows, None, None]
             parts.append(self._filter(problem, instance[rows], own, x[rows], penalty))

@@ -144,3 +144,10 @@ def test_truth__is_not_read():
 def test_wrong_settings__are_refused(wrong):
     with pytest.raises(ScenarioError, match=next(iter(wrong))):
         Joint(**wrong)
+
+
+def test_empty_batch__has_an_empty_solution():
+    found = Joint().solve(SMALL, drawn(SMALL, 2)[:0])
+    assert found.decision.estimate.shape == (0, 4, 8)
+    assert found.status.shape == found.iterations.shape == (0,)
+    assert found.trace.objective.shape == (0, 10)

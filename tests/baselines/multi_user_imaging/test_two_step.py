@@ -231,3 +231,13 @@ def test_wrong_settings_are_refused(field: str, value: Any) -> None:
 def test_other_problems_are_refused(instance: ImagingRecoveryInstance) -> None:
     with pytest.raises(ShapeError, match="needs an ImagingRecovery"):
         TwoStep().solve(ImagingDesign(), instance)
+
+
+@pytest.mark.parametrize("solver", [TwoStep(), TwoStepMrc()], ids=lambda s: s.name)
+def test_an_empty_batch_has_an_empty_solution(
+    problem: ImagingRecovery, instance: ImagingRecoveryInstance, solver: TwoStep
+) -> None:
+    found = solver.solve(problem, instance[:0])
+    estimate = cast(ImagingRecoveryDecision, found.decision).estimate
+    assert estimate.shape == (0, *instance.user_channel.shape[1:])
+    assert found.status.shape == found.iterations.shape == (0,)
