@@ -70,7 +70,12 @@ class ImagingRecoveryMetrics(TensorRecord):
     unknown_bound: Tensor = tensor_field(
         "B", "real", doc="the same if every symbol were an unknown complex number"
     )
-    excess_db: Tensor = tensor_field("B", "real", unit="dB", doc="msd over genie_bound")
+    excess_db: Tensor = tensor_field(
+        "B",
+        "real",
+        unit="dB",
+        doc="msd over genie_bound, within 150 dB of 0; -150 if that is infinite",
+    )
     scalars: Tensor = tensor_field("B", "real", doc="complex scalars exchanged")
     gathering_scalars: Tensor = tensor_field(
         "B", "real", doc="what gathering all samples at the best leader and sending back costs"

@@ -52,7 +52,7 @@ __all__ = [
     "passive",
 ]
 
-_LEAST = 1e-15  # relative squared error below which images count as exact: 150 dB
+_LEAST = 1e-15  # least ratio of squared errors that is told apart: 150 dB
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +125,8 @@ class ImagingRecovery(Problem):
         msd, middle = off.mean(-1), estimate.mean(1)
         f1, iou = self._support_scores(i, middle)
         genie, unknown = self.bounds(i)
-        excess = torch.where(genie.isinf(), 1.0, msd / genie)
+        excess = (msd / genie).clamp(_LEAST, 1 / _LEAST)
+        gathering = gathering_scalars(i.adjacency, i.received.shape[1], i.image.shape[1])
         return ImagingRecoveryMetrics(
             objective=image_snr_db(i.image, msd),
             violation=(estimate.abs().amax((-2, -1)) - 1).clamp_min(0),
@@ -138,7 +139,7 @@ class ImagingRecovery(Problem):
             unknown_bound=unknown,
             excess_db=linear_to_db(excess),
             scalars=decision.scalars.to(msd.dtype),
-            gathering_scalars=gathering_scalars(i.adjacency, i.received.shape[1], i.image.shape[1]),
+            gathering_scalars=gathering.to(msd.dtype),
         )
 
     def bounds(self, instance: ImagingRecoveryInstance) -> tuple[Tensor, Tensor]:
