@@ -18,12 +18,13 @@ __all__ = ["card"]
 Rows = list[dict[str, Any]]
 
 
-def card(name: str, scenario: "Scenario | str | Mapping[str, Any]" = "paper") -> dict[str, Any]:
+def card(name: str, scenario: "Scenario | str | Mapping[str, Any] | None" = None) -> dict[str, Any]:
     """Card of a problem, or of one environment and its problem.
 
     Args:
         name: Problem name, or environment id (then only that environment is described).
-        scenario: Scenario the sizes and the values in force are taken from.
+        scenario: Scenario the sizes and the values in force are taken from; None: ``paper`` for
+            the problem, the environment's own preset for each environment.
 
     Returns:
         Plain values: ``problem``, ``title``, ``paper``, ``formulas``, ``scenario`` (rows field,
@@ -36,7 +37,7 @@ def card(name: str, scenario: "Scenario | str | Mapping[str, Any]" = "paper") ->
     """
     owner = family_of(name) if "/" in name else family(name)
     entries = [e for e in owner.environments if e.id == name] or list(owner.environments)
-    problem = owner.make_problem(scenario)
+    problem = owner.make_problem("paper" if scenario is None else scenario)
     sizes = problem.axis_sizes
     records = {
         "instance": problem.instance_type,
@@ -52,7 +53,7 @@ def card(name: str, scenario: "Scenario | str | Mapping[str, Any]" = "paper") ->
         "presets": _presets(type(problem.scenario)),
         "axes": {axis: AXES.get(axis, axis) for axis in ("B", *sizes)},
         "records": {key: _record_rows(record, sizes) for key, record in records.items()},
-        "environments": [_environment(owner, entry, problem.scenario) for entry in entries],
+        "environments": [_environment(owner, entry, scenario) for entry in entries],
     }
 
 
@@ -83,7 +84,11 @@ def _record_rows(record: type[TensorRecord], sizes: Mapping[str, int]) -> Rows:
     ]
 
 
-def _environment(owner: Family, entry: EnvironmentEntry, scenario: Scenario) -> dict[str, Any]:
+def _environment(
+    owner: Family,
+    entry: EnvironmentEntry,
+    scenario: "Scenario | str | Mapping[str, Any] | None",
+) -> dict[str, Any]:
     process = owner.make_process(entry.id, scenario)
     return {
         "id": entry.id,

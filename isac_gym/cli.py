@@ -175,7 +175,9 @@ def _task_counts() -> Counter[str]:
 
 def _show(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A problem or an environment id.")],
-    scenario: Annotated[str, typer.Option(help="Preset the sizes are taken from.")] = "paper",
+    scenario: Annotated[
+        str | None, typer.Option(help="Preset of the sizes; default: the environment's own.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Show the card of a problem: formulas, scenario, records, observations, actions, agents.
