@@ -194,7 +194,7 @@ def _show(
     if as_json:
         print_json(found)
         return
-    _print_card(found, scenario)
+    _print_card(found, scenario or "paper")
 
 
 def _print_card(found: dict[str, Any], scenario: str) -> None:
@@ -230,7 +230,7 @@ def _print_environment(console: Console, environment: dict[str, Any]) -> None:
     _print_section(console, f"{environment['id']}: {environment['doc']}", grid)
     console.print(f"  action: {action['size']} numbers in [{action['low']:g}, {action['high']:g}]")
     console.print(f"  reward vector: {', '.join(environment['objectives'])}")
-    console.print(Text(f"  settings: {settings}"))
+    console.print(Text(f"  preset: {environment['preset']}; settings: {settings}"))
     grid = plain_table("entries", "observation of one agent", "meaning")
     for block in environment["local_observation"]:
         grid.add_row("{}:{}".format(*block["entries"]), block["name"], block["doc"])
