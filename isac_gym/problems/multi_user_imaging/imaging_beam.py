@@ -183,13 +183,15 @@ class ImagingBeam(ProbingView):
     def advance(
         self, state: ImagingBeamState, decision: ProbingDecision, streams: Streams
     ) -> Transition:
-        """Score the decision and end the episode."""
-        metrics = self.problem.evaluate(state.instance, decision)
-        reward = state.best / metrics.error_bound
+        """Reward what is sent, the decision within power and SINR, and end the episode."""
+        problem, i = self.problem, state.instance
+        metrics = problem.evaluate(i, decision)
+        sent = problem.project(i, decision)
+        reward = (state.best / problem.evaluate(i, sent).error_bound).clamp_max(1)
         slot = state.slot + 1
         after = state.replace(
             reward=reward,
-            lit=lit_voxels(state.instance.bs_channel, self.problem.covariance(decision)),
+            lit=lit_voxels(i.bs_channel, problem.covariance(sent)),
             slot=slot,
         )
         return Transition(

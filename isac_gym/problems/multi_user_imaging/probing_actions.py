@@ -40,13 +40,14 @@ __all__ = [
     "factor_of",
     "mixture",
     "planned",
+    "power_of",
     "probing_task",
     "root_of",
     "sensitivity",
     "spectral",
 ]
 
-_MARGIN = 1e-12  # by which the SINR needed is exceeded, against rounding
+_ROUNDINGS = 64  # by which the SINR needed is exceeded
 _EIGEN, _MIX = 5.0, 4.0  # scales of the logits
 
 
@@ -91,7 +92,7 @@ def closed_form(problem: ImagingDesign, instance: ImagingDesignInstance) -> Clos
     energy = _square(h).sum(-1)
     tiny = torch.finfo(energy.dtype).tiny
     unit = h / energy.clamp_min(tiny).sqrt()[:, None]
-    min_sinr = s.min_sinr * (1 + _MARGIN)
+    min_sinr = s.min_sinr * (1 + _ROUNDINGS * torch.finfo(energy.dtype).eps)
     least = min_sinr * s.comm_noise_w / energy.clamp_min(tiny)
     least = torch.minimum(least, instance.max_power_w)
     along = unit[..., None] * unit.conj()[..., None, :]
@@ -105,6 +106,11 @@ def closed_form(problem: ImagingDesign, instance: ImagingDesignInstance) -> Clos
         room=instance.max_power_w - least,
         min_sinr=min_sinr,
     )
+
+
+def power_of(decision: ProbingDecision) -> Tensor:
+    """Power of the probe and the data, (B,) W."""
+    return _square(decision.probe).sum((-2, -1)) + _square(decision.beam).sum(-1)
 
 
 # --- maps ---------------------------------------------------------------------------------------

@@ -1,7 +1,10 @@
+import dataclasses
+
 import pytest
 import torch
 
 from isac_gym.core import ScenarioError, Streams, family_of
+from isac_gym.problems.multi_user_imaging import adaptive_sensing
 from isac_gym.problems.multi_user_imaging.frames import Statistics, aged, moved, observed
 from isac_gym.problems.multi_user_imaging.world import support_of
 from isac_gym.testing import check_process
@@ -81,6 +84,34 @@ def test_statistics__accumulate_and_forget():
         assert (whole > -1e-6 * whole[:, -1:]).all()
 
 
+def test_forgetting__counts_once_a_frame():
+    process, forgetting = make(forgetting=0.4), 0.4
+    (_, first), (before, second) = play(process, 0.0)[:2]
+    zero = Statistics(torch.zeros_like(before.information), torch.zeros_like(before.matched))
+    decision = process.decode(before, torch.zeros(4, process.action_size))
+    fresh = observed(
+        process.problem.scenario,
+        before.instance,
+        decision,
+        Streams.from_seed(5, 4).at_step(2),
+        past=zero,
+        gamma=None,
+    )
+    wanted = forgetting * first.state.information + fresh.information
+    torch.testing.assert_close(second.state.information, wanted)
+    wanted = forgetting * first.state.matched + fresh.matched
+    torch.testing.assert_close(second.state.matched, wanted)
+
+
+def test_precision__is_that_of_the_posterior_after_forgetting():
+    process = make(least_variance=1e-8, forgetting=0.4)
+    for _, result in play(process, 0.0):
+        state = result.state
+        wanted = 0.4 * state.information / process.problem.scenario.noise_w
+        wanted = wanted + torch.diag_embed(1 / state.gamma).to(wanted.dtype)
+        torch.testing.assert_close(state.measured.precision, wanted)
+
+
 def test_precision__is_that_of_the_posterior():
     played = play(make(least_variance=1e-8), 0.0)
     process_noise = make().problem.scenario.noise_w
@@ -101,6 +132,88 @@ def test_budget__is_never_exceeded_and_serves_the_data():
         total = played[0][0].energy
         assert (spent <= total * (1 + 1e-9)).all()
         assert (played[-1][1].state.energy >= 0).all()
+
+
+def test_budget__serves_the_data_in_every_frame():
+    """Full power asked for in every frame leaves nothing over but what the data will need."""
+    process = make("Budget", {"preset": "paper", "min_sinr_db": 22.0})
+    s, played = process.problem.scenario, play(process, 1.0, lanes=8)
+    gain = played[0][0].instance.comm_channel.abs().square().sum(-1)
+    can = process.horizon * s.min_sinr * s.comm_noise_w / gain < 0.99 * played[0][0].energy
+    assert can.sum() >= 4
+    for _, result in played:
+        assert (result.metrics.sinr[can] >= s.min_sinr * (1 - 1e-9)).all()
+
+
+@pytest.mark.parametrize("variant", ["", "Budget"])
+@pytest.mark.parametrize(("probe", "beam"), [(100.0, 100.0), (1.0, 0.0), (50.0, 1.0)])
+def test_advance__sends_only_what_power_and_sinr_allow(variant, probe, beam):
+    process, streams = make(variant), Streams.from_seed(5, 8)
+    problem, state = process.problem, process.initial(streams)
+    fair = process.decode(state, torch.zeros(8, process.action_size))
+    asked = fair.replace(probe=probe * fair.probe, beam=beam * fair.beam)
+    result = process.advance(state, asked, streams.at_step(1))
+    wanted = problem.evaluate(state.instance, asked)
+    torch.testing.assert_close(result.metrics.power_w, wanted.power_w, rtol=0, atol=0)
+    sent = problem.project(state.instance, asked)
+    honest = process.advance(state, sent, streams.at_step(1))
+    for name in ("information", "matched", "estimate", "energy", "lit", "error_db"):
+        got, due = getattr(result.state, name), getattr(honest.state, name)
+        torch.testing.assert_close(got, due, rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(result.reward, honest.reward)
+    torch.testing.assert_close(result.objectives, honest.objectives)
+    spent = state.energy - result.state.energy
+    torch.testing.assert_close(spent, problem.evaluate(state.instance, sent).power_w)
+
+
+def known_to(process, state):
+    """All that a policy may see of a state: observation and measured tensors."""
+    seen, m = {"observation": process.observe(state)}, process.measured(state)
+    return seen | {f.name: getattr(m, f.name) for f in dataclasses.fields(m)}
+
+
+def same(first, second):
+    for name, value in first.items():
+        torch.testing.assert_close(second[name], value, rtol=0, atol=0, msg=name)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_truth__is_seen_through_the_received_signals_only(variant, monkeypatch):
+    """Same statistics, another image, other motion and ageing: the same is known."""
+    process, streams = make(variant), Streams.from_seed(5, 4)
+    state = process.initial(streams)
+    decision = process.decode(state, torch.zeros(4, process.action_size))
+    received = []
+
+    def kept(*args, **settings):
+        received.append(observed(*args, **settings))
+        return received[0]
+
+    monkeypatch.setattr(adaptive_sensing, "observed", kept)
+    one = process.advance(state, decision, streams.at_step(1)).state
+    truth = state.instance.replace(image=state.instance.image.flip(0) * 0.7j)
+    other = state.replace(instance=truth)
+    same(known_to(process, state), known_to(process, other))
+    two = process.advance(other, decision, Streams.from_seed(6, 4).at_step(1)).state
+    assert (one.instance.image != two.instance.image).any(-1).all()
+    assert (one.instance.bs_channel != two.instance.bs_channel).any() == (variant == "Fading")
+    same(known_to(process, one), known_to(process, two))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_truth__of_the_next_frame_is_not_read(variant):
+    process = make(variant)
+    state = play(process, 0.0)[0][1].state
+    i = state.instance
+    truth = i.replace(image=i.image.flip(0) * 0.7j)
+    if variant == "Fading":
+        truth = truth.replace(bs_channel=2 * i.bs_channel, user_channel=3 * i.user_channel)
+    other = state.replace(instance=truth)
+    same(known_to(process, state), known_to(process, other))
+    action = torch.full((4, process.action_size), 0.3)
+    one, two = process.decode(state, action), process.decode(other, action)
+    torch.testing.assert_close(two.probe, one.probe, rtol=0, atol=0)
+    torch.testing.assert_close(two.beam, one.beam, rtol=0, atol=0)
 
 
 def test_fading__design_knows_the_frame_before():

@@ -35,6 +35,32 @@ def test_reward__is_the_optimum_over_the_bound_and_never_above_1():
     assert result.reward.mean() < 0.75  # equal power is not good
 
 
+@pytest.mark.parametrize("preset", ["small", "joint"])
+@pytest.mark.parametrize(("probe", "beam"), [(100.0, 100.0), (1.0, 0.0), (50.0, 1.0)])
+def test_advance__sends_only_what_power_and_sinr_allow(preset, probe, beam):
+    process, streams = make(preset), Streams.from_seed(7, 8)
+    problem, state = process.problem, process.initial(streams)
+    fair = process.decode(state, torch.zeros(8, process.action_size))
+    asked = fair.replace(probe=probe * fair.probe, beam=beam * fair.beam)
+    result = process.advance(state, asked, streams.at_step(1))
+    wanted = problem.evaluate(state.instance, asked)
+    torch.testing.assert_close(result.metrics.violation, wanted.violation, rtol=0, atol=0)
+    sent = problem.project(state.instance, asked)
+    honest = process.advance(state, sent, streams.at_step(1))
+    torch.testing.assert_close(result.reward, honest.reward)
+    torch.testing.assert_close(result.state.lit, honest.state.lit)
+    assert (result.reward <= 1).all()
+
+
+def test_reward__is_at_most_1_where_the_bound_is_loose():
+    process, streams = make("small"), Streams.from_seed(7, 8)
+    state = process.initial(streams)
+    fair = process.decode(state, torch.zeros(8, process.action_size))
+    loose = state.replace(best=10 * state.best)
+    result = process.advance(loose, fair, streams.at_step(1))
+    assert (result.reward == 1).all()
+
+
 def test_expansion__matches_differences_of_the_bound():
     process = make("small")
     streams = Streams.from_seed(7, 3)

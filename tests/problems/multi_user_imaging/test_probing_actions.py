@@ -14,6 +14,7 @@ from isac_gym.problems.multi_user_imaging.probing_actions import (
     factor_of,
     mixture,
     planned,
+    power_of,
     probing_task,
     root_of,
     spectral,
@@ -41,6 +42,23 @@ def test_transmit__meets_power_and_sinr_exactly(preset):
     wanted = torch.full_like(metrics.sinr, problem.scenario.min_sinr)
     torch.testing.assert_close(metrics.sinr[reachable], wanted[reachable], rtol=1e-9, atol=0)
     assert (metrics.sinr[reachable] >= problem.scenario.min_sinr).all()
+
+
+@pytest.mark.parametrize("preset", ["small", "paper", "joint"])
+def test_transmit__meets_power_and_sinr_in_single_precision(preset):
+    problem, instance = start(preset, lanes=200)
+    instance = instance.to("cpu", torch.float32)
+    factor = random_factor(200, problem.scenario.num_antennas).to(torch.complex64)
+    metrics = problem.evaluate(instance, closed_form(problem, instance).transmit(factor))
+    reachable = metrics.is_reachable
+    assert (metrics.sinr[reachable] >= problem.scenario.min_sinr).all()
+    assert (metrics.violation[reachable] <= 8 * torch.finfo(torch.float32).eps).all()
+
+
+def test_power_of__is_that_of_the_metrics():
+    problem, instance = start("paper")
+    decision = problem.floor(instance)
+    torch.testing.assert_close(power_of(decision), problem.evaluate(instance, decision).power_w)
 
 
 def test_transmit__share_scales_the_room_only():
