@@ -4,6 +4,7 @@ Decisions go through ``Problem.project`` and ``Problem.evaluate``; policies are 
 task's ``Process`` on its frozen seeds, so all contestants meet the same draws.
 """
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -120,7 +121,7 @@ def measure(task: Task, instance: TensorRecord, decision: TensorRecord) -> Measu
         feasible=_numpy(raw.violation <= limit),
         violation=_numpy(raw.violation),
         feasible_after=_numpy(is_feasible),
-        columns=_columns(projected),
+        columns=_finite(_columns(projected)),
     )
 
 
@@ -279,7 +280,7 @@ def _play(
         feasible=share,
         violation=_numpy(worst),
         feasible_after=share,
-        columns=sums,
+        columns=_finite(sums),
         seconds_per_decision=max(seconds / (process.horizon * batch), 1e-12),
     )
 
@@ -303,6 +304,11 @@ def _columns(metrics: TensorRecord) -> dict[str, float]:
         for name, value in metrics.items()
         if infos[name].axes == ("B",) and infos[name].kind == "real"
     }
+
+
+def _finite(columns: dict[str, float]) -> dict[str, float]:
+    """Columns with a finite mean; a bound is infinite where, say, nothing lights the image."""
+    return {name: mean for name, mean in columns.items() if math.isfinite(mean)}
 
 
 def _goals(process: Process, objectives: Tensor) -> dict[str, float]:

@@ -58,3 +58,12 @@ def test_dynamic_ppo__beats_full_power_and_its_own_start():
     assert advantage(process, agent, FloorPolicy(), 32)[0] > 0
     curve = agent.manifest.curve
     assert max(point.value for point in curve) > curve[0].value + 0.3
+
+
+def test_imaging_beam_amortised__is_near_the_certified_optimum():
+    agent, process = shipped("imaging_beam_amortised")
+    row = summary(process, agent, fresh(128))
+    assert row["share_interval"][0] >= 0.98
+    assert row["infeasible"] == 0
+    floor = summary(process, FloorPolicy(), fresh(128))
+    assert floor["share_interval"][1] <= 0.5

@@ -51,7 +51,7 @@ def test_episodes__equal_a_lane_of_the_vector_environment(environment_id):
         assert reward == pytest.approx(expected[1][0], rel=1e-12)
         assert (terminated, truncated) == (expected[2][0], False)
         for key, value in info.items():
-            np.testing.assert_allclose(value, expected[-1][key][0], rtol=1e-9)
+            np.testing.assert_allclose(value, expected[-1][key][0], rtol=1e-9, atol=1e-12)
         if terminated:
             observation, _ = env.reset()
         np.testing.assert_allclose(observation, expected[0][0], rtol=1e-6)

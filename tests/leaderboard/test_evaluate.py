@@ -207,3 +207,13 @@ def test_policy_decisions__the_one_step_environment_draws_the_stored_instances(p
 
 def test_paper_task__is_what_the_constants_say():
     assert task(PAPER).id == PAPER
+
+
+def test_measure__a_column_without_a_finite_mean_is_left_out():
+    each = task("imaging_design/paper-v0")
+    instance = load_instances(each)[:2]
+    decision = solve(make_problem(each), instance, "mrt-only").decision
+    columns = measure(each, instance, decision).columns
+    assert "support_bound [1]" not in columns  # nothing lights the image
+    assert all(np.isfinite(value) for value in columns.values())
+    assert "error_bound [1]" in columns
