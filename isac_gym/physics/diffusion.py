@@ -104,8 +104,8 @@ def diffuse(
         exchange_every: Images are mixed after every so many samples.
         reference: Image (B, V) to record the mean squared distance to after each sample.
         is_central: One image that moves by the mean of the users' gradients; the others follow it.
-        compile_loop: Run through ``torch.compile``: several times faster after a minute of
-            compiling, no gradients.
+        compile_loop: Run through ``torch.compile``, ten samples a call: up to twice as fast after
+            half a minute of compiling, no gradients.
 
     Returns:
         Images and, with ``reference``, their learning curve. Diverging lanes end as they end: check
@@ -224,7 +224,8 @@ def _run(
     for first in range(0, count, stride):
         last = min(first + stride, count)
         is_exchange = every == 1 or last % every == 0
-        images = loop(images, own, slice(first, last), mixing if is_exchange else None, every == 1)
+        part = own._replace(lit=own.lit[first:last], received=own.received[first:last])
+        images = loop(images, part, mixing if is_exchange else None, every == 1)
         if truth is not None:
             curve.append((images - truth[:, rows]).square().sum((0, -1)).mean(-1))
     return images, torch.stack(curve, -1) if curve else None
@@ -234,13 +235,11 @@ def _run(
 def _loop(rule: _Rule) -> _Loop:
     """Loop over some samples; mixing after each of them, or after the last one only."""
 
-    def loop(
-        images: Tensor, data: _Data, rows: slice, mixing: Tensor | None, is_each: bool
-    ) -> Tensor:
-        lit, received = data.lit[rows], data.received[rows]
-        for t in range(lit.shape[0]):
-            images = _adapt(rule, images, data, lit[t], received[t])
-            if mixing is not None and (is_each or t == lit.shape[0] - 1):
+    def loop(images: Tensor, data: _Data, mixing: Tensor | None, is_each: bool) -> Tensor:
+        count = data.lit.shape[0]
+        for t in range(count):
+            images = _adapt(rule, images, data, data.lit[t], data.received[t])
+            if mixing is not None and (is_each or t == count - 1):
                 images = torch.matmul(mixing, images)
         return images
 
