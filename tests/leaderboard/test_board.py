@@ -84,12 +84,17 @@ def test_table__the_newest_row_of_a_method_counts(add, store):
     assert line.result.created.startswith("2028")
 
 
+def track_of(store, tier):
+    tracks = build_board(store).tracks
+    return next(t for t in tracks if (t.problem, t.tier) == ("power_control", tier))
+
+
 def test_track__overall_is_the_mean_over_tasks(add, store):
     for task_id in STATIC:
         add("full", task_id)
         add("cut", task_id, scale=0.5)
     add("lonely", STATIC[0], scale=0.7)
-    track = next(each for each in build_board(store).tracks if each.tier == "Solutions")
+    track = track_of(store, "Solutions")
     assert track.left_out == ("lonely",)
     assert {line.name for line in track.lines} == {"full", "cut"}
     for line in track.lines:
@@ -98,7 +103,7 @@ def test_track__overall_is_the_mean_over_tasks(add, store):
 
 
 def test_track__tasks_without_a_bound_stay_out_of_the_mean(store):
-    track = next(each for each in build_board(store).tracks if each.tier == "Policies")
+    track = track_of(store, "Policies")
     assert any(not each.task.has_bound for each in track.tables)
 
 
