@@ -213,10 +213,18 @@ def _demo(
     with _progress() as progress:
         jobs = [(task, job) for task in tasks().values() for job in jobs_of(task)]
         total = progress.add_task("all tasks", total=len(jobs))
+        known = dict(store.known_decisions())
         for task, job in jobs:
             watch = _watch(progress, task, label=_label(job))
             run = run_job(task, job, progress=watch)
-            store.add(run.result, decision=run.decision)
+            key = (task.id, run.result.decisions_sha256)
+            twin = known.setdefault(key, run.result.method.name) if key[1] else None
+            if twin in (None, run.result.method.name):
+                store.add(run.result, decision=run.decision)
+            else:
+                progress.console.print(
+                    f"{task.id}: {run.result.method.name} decides as {twin}", style="dim"
+                )
             progress.advance(total)
         board = build_board(store)
         page = build_site(out, store=store, board=board)
