@@ -23,7 +23,7 @@ MAX_FUNCTION, MAX_MODULE = 60, 400
 # must not need an edit anywhere else.
 CORE, ENVS = "isac_gym.core", "isac_gym.envs"
 BENCH, TERMINAL = "isac_gym.bench", "isac_gym.terminal"
-PHYSICS, PROBLEM = "isac_gym.physics", "isac_gym.problems.*"
+DATA, PHYSICS, PROBLEM = "isac_gym.data", "isac_gym.physics", "isac_gym.problems.*"
 SHARED = (
     "front",
     "registry",
@@ -39,8 +39,10 @@ SHARED_BASELINES = ("baselines.", *(f"baselines.{name}." for name in SHARED))
 JUDGE = (CORE, ENVS, "leaderboard")
 FLOORS: dict[str, tuple[str, ...]] = {
     CORE: (CORE,),
-    PHYSICS: (CORE, PHYSICS),
-    PROBLEM: (CORE, PHYSICS, PROBLEM),
+    DATA: (CORE, DATA),
+    "isac_gym.data.cli": (CORE, DATA, TERMINAL),
+    PHYSICS: (CORE, DATA, PHYSICS),
+    PROBLEM: (CORE, DATA, PHYSICS, PROBLEM),
     ENVS: (CORE, ENVS, BENCH),
     "isac_gym.testing": (CORE, ENVS, "isac_gym.testing"),
     "isac_gym.registration": (CORE,),
@@ -52,8 +54,8 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "isac_gym.problems.": (),
     **dict.fromkeys(SHARED_BASELINES, (CORE, TERMINAL, *SHARED_BASELINES)),
     "baselines.convex.lp_bisection": (),
-    "baselines.convex.*": (CORE, PHYSICS, PROBLEM, "baselines"),
-    "baselines.*": (CORE, PHYSICS, PROBLEM, BENCH, "baselines"),
+    "baselines.convex.*": (CORE, DATA, PHYSICS, PROBLEM, "baselines"),
+    "baselines.*": (CORE, DATA, PHYSICS, PROBLEM, BENCH, "baselines"),
     "agents": (CORE, ENVS, BENCH, TERMINAL, "isac_gym.", "baselines", "agents"),
     "leaderboard.reference": (*JUDGE, "baselines", "agents"),
     "leaderboard.cli": (*JUDGE, TERMINAL, "baselines", "agents"),
@@ -75,6 +77,8 @@ OUTSIDE: dict[str, tuple[str, ...]] = {
         "leaderboard.site",
         "agents.curves",
     ),
+    "sklearn": (DATA,),
+    "PIL": (DATA,),
     "gymnasium": (ENVS, "isac_gym.testing", "isac_gym.registration", "agents", "leaderboard"),
 }
 LEAN: dict[str, tuple[str, ...]] = {
@@ -366,6 +370,12 @@ PLANTED = {
         "def f() -> None:\n    import isac_gym.envs",
         "may not import isac_gym.envs",
     ),
+    "data imports physics": (
+        "floors",
+        "isac_gym/data/x.py",
+        "import isac_gym.physics.radar",
+        "may not import isac_gym.physics.radar",
+    ),
     "physics imports a problem": (
         "floors",
         "isac_gym/physics/x.py",
@@ -573,6 +583,7 @@ def test_cycles__found_and_lazy_ones_forgiven(tmp_path):
         ("isac_gym/core/x.py", "import torch\nimport numpy as np\nimport isac_gym.core.errors"),
         ("isac_gym/problems/toy/x.py", "from isac_gym.problems.toy import model"),
         ("isac_gym/problems/toy/x.py", "import isac_gym.physics.radar"),
+        ("isac_gym/problems/toy/x.py", "import isac_gym.data.images"),
         ("baselines/toy/x.py", "import isac_gym.problems.toy.model\nimport baselines.front"),
         ("baselines/convex/toy.py", "import cvxpy\nimport isac_gym.problems.toy.model"),
         ("agents/sb3/x.py", "import stable_baselines3\nimport agents.network"),

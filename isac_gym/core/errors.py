@@ -1,6 +1,7 @@
 """The error tree: every exception a caller can provoke is an ``IsacError``."""
 
 __all__ = [
+    "DataFormatError",
     "InfeasibleError",
     "IsacError",
     "ScenarioError",
@@ -32,3 +33,7 @@ class SolverError(IsacError, RuntimeError):
 
 class SubmissionError(IsacError, ValueError):
     """A leaderboard submission is rejected; the message names the field and the reason."""
+
+
+class DataFormatError(IsacError, ValueError):
+    """A data file is missing, damaged or not what its name promises; the message names the file."""

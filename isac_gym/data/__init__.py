@@ -1,0 +1,1 @@
+"""Real image sets: read from a folder, verified, fetched on request."""
