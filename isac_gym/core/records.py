@@ -15,17 +15,17 @@ from torch import Tensor
 
 from isac_gym.core.errors import ShapeError
 
-__all__ = ["AXES", "FieldInfo", "TensorRecord", "record_field", "tensor_field"]
+__all__ = ["AXES", "FieldInfo", "TensorRecord", "demand", "record_field", "tensor_field"]
 
 AXES = {
     "B": "batch",
     "I": "base stations (cells)",
     "K": "users",
-    "N": "transmit antennas",
-    "M": "receive antennas",
+    "N": "antennas of a base station or server",
+    "M": "antennas of a receiver or device",
     "T": "targets",
     "L": "time or blocks",
-    "R": "sensing streams",
+    "R": "sensing streams or tasks",
     "S": "subcarriers",
     "A": "agents",
     "O": "observation",
@@ -241,3 +241,20 @@ def _check_tensor(label: str, t: object, info: FieldInfo, known: dict[str, int])
 
 def _lift(mask: Tensor, like: Tensor) -> Tensor:
     return mask.reshape(mask.shape + (1,) * (like.ndim - 1))
+
+
+def demand(is_good: Tensor, field: str, allowed: str) -> None:
+    """Refuse rows of a record with a ``ShapeError`` naming field, row and what is allowed.
+
+    Args:
+        is_good: (B, ...) bool.
+        field: ``Record.field``.
+        allowed: What the field must be.
+    """
+    if not bool(is_good.all()):
+        row = int(
+            (~is_good).flatten(1).any(1).nonzero()[0]
+            if is_good.ndim > 1
+            else (~is_good).nonzero()[0]
+        )
+        raise ShapeError(f"{field}: must be {allowed}; row {row} is not.")

@@ -17,7 +17,7 @@ from torch import Tensor
 from isac_gym.core.linalg import inverse_trace
 from isac_gym.core.problem import Problem
 from isac_gym.core.random import Streams
-from isac_gym.core.records import TensorRecord
+from isac_gym.core.records import TensorRecord, demand
 from isac_gym.core.units import linear_to_db
 from isac_gym.physics.imaging import expected_information, masked_bound, user_gram
 from isac_gym.problems.multi_user_imaging.records import (
@@ -25,7 +25,6 @@ from isac_gym.problems.multi_user_imaging.records import (
     ImagingDesignMetrics,
     ProbingDecision,
 )
-from isac_gym.problems.multi_user_imaging.recovery import demand
 from isac_gym.problems.multi_user_imaging.scenario import DesignScenario
 from isac_gym.problems.multi_user_imaging.world import draw_world, matched_beam, support_of
 

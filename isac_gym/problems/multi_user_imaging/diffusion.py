@@ -21,7 +21,7 @@ from torch import Tensor
 
 from isac_gym.core.problem import Problem
 from isac_gym.core.random import Streams
-from isac_gym.core.records import TensorRecord
+from isac_gym.core.records import TensorRecord, demand
 from isac_gym.core.scenario import parameter
 from isac_gym.physics.diffusion import diffuse
 from isac_gym.physics.graphs import hops, metropolis, proximity_graph
@@ -31,7 +31,7 @@ from isac_gym.problems.multi_user_imaging.diffusion_records import (
     ImagingDiffusionInstance,
     ImagingDiffusionMetrics,
 )
-from isac_gym.problems.multi_user_imaging.recovery import demand, image_snr_db
+from isac_gym.problems.multi_user_imaging.recovery import image_snr_db
 from isac_gym.problems.multi_user_imaging.scenario import RecoveryScenario
 from isac_gym.problems.multi_user_imaging.world import (
     draw_probe,

@@ -13,10 +13,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from isac_gym.core.errors import ShapeError
 from isac_gym.core.problem import Problem
 from isac_gym.core.random import Streams
-from isac_gym.core.records import TensorRecord
+from isac_gym.core.records import TensorRecord, demand
 from isac_gym.core.units import linear_to_db
 from isac_gym.physics.graphs import hops, proximity_graph
 from isac_gym.physics.imaging import (
@@ -46,7 +45,6 @@ __all__ = [
     "ImagingRecoveryDecision",
     "ImagingRecoveryInstance",
     "ImagingRecoveryMetrics",
-    "demand",
     "gathering_scalars",
     "image_snr_db",
     "passive",
@@ -209,23 +207,6 @@ def gathering_scalars(adjacency: Tensor, num_samples: int, num_voxels: int) -> T
     """
     way = hops(adjacency).sum(-1).amin(-1).to(torch.float64)
     return (way * num_samples + num_voxels * (adjacency.shape[-1] - 1)).to(torch.float64)
-
-
-def demand(is_good: Tensor, field: str, allowed: str) -> None:
-    """Refuse rows of a record with a ``ShapeError`` naming field, row and what is allowed.
-
-    Args:
-        is_good: (B, ...) bool.
-        field: ``Record.field``.
-        allowed: What the field must be.
-    """
-    if not bool(is_good.all()):
-        row = int(
-            (~is_good).flatten(1).any(1).nonzero()[0]
-            if is_good.ndim > 1
-            else (~is_good).nonzero()[0]
-        )
-        raise ShapeError(f"{field}: must be {allowed}; row {row} is not.")
 
 
 def _square(z: Tensor) -> Tensor:

@@ -1,0 +1,7 @@
+"""Solvers of OTA-FEEL, by name; loaded one by one on demand."""
+
+__all__ = ["SOLVERS"]
+
+_HERE = "baselines.ota_feel"
+
+SOLVERS: dict[str, str] = {}
