@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -191,23 +192,41 @@ def _demo(
     results: Annotated[
         Path | None, typer.Option(help="Folder of the record; default: next to the page.")
     ] = None,
+    only: Annotated[
+        str | None, typer.Option(help="One part: scores, or a part a problem brings.")
+    ] = None,
 ) -> None:
     r"""Run every baseline on the leaderboard's tasks, print the scores and build the page.
+
+    Then the parts that problems bring of their own, such as a run of federated learning.
 
     \b
     Examples:
       isac demo
       isac demo --out build/site
+      isac demo --only federated
     """
     import torch
 
+    parts = {point.name: point for point in entry_points(group="isac_gym.demos")}
+    if only not in (None, "scores", *parts):
+        allowed = ", ".join(("scores", *sorted(parts)))
+        raise ScenarioError(f"only must be one of {allowed}, got {only!r}.")
+    torch.set_num_threads(1)
+    if only in (None, "scores"):
+        _demo_scores(out, results)
+    for name in sorted(parts):
+        if only in (None, name):
+            parts[name].load()(Console())
+
+
+def _demo_scores(out: Path, results: Path | None) -> None:
     from leaderboard.board import build_board
     from leaderboard.reference import jobs_of, run_job
     from leaderboard.site import build_site
     from leaderboard.store import Store
     from leaderboard.tasks import tasks
 
-    torch.set_num_threads(1)
     start, console = time.perf_counter(), Console()
     store = Store(results or out.parent / "record")
     with _progress() as progress:

@@ -88,6 +88,12 @@ def test_site__builds_from_a_record(run, tmp_path):
     assert str(tmp_path / "page" / "index.html") in out.replace("\n", "")
 
 
+def test_demo__unknown_part_is_refused(run):
+    code, _, err = run("demo", "--only", "nothing")
+    assert code == 2
+    assert "only must be one of scores" in err
+
+
 @pytest.mark.slow
 def test_demo__runs_everything(run, tmp_path):
     code, _, err = run("demo", "--out", tmp_path / "site")
