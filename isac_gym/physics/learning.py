@@ -3,7 +3,8 @@
 The weights of S networks of one shape are the rows of one tensor (S, d). A dense layer is a batched
 matrix product, a convolution one with S groups, and the loss is the sum over the models, so that
 one call of autograd gives the gradient of every model. Images stay in one shared tensor of rows;
-devices hold indices into it.
+devices hold indices into it. A model's result does not depend on the others, but that one
+convolution alone may be rounded otherwise than one of several.
 """
 
 import math
