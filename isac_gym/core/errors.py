@@ -2,6 +2,7 @@
 
 __all__ = [
     "DataFormatError",
+    "DataSourceError",
     "InfeasibleError",
     "IsacError",
     "ScenarioError",
@@ -37,3 +38,7 @@ class SubmissionError(IsacError, ValueError):
 
 class DataFormatError(IsacError, ValueError):
     """A data file is missing, damaged or not what its name promises; the message names the file."""
+
+
+class DataSourceError(IsacError, RuntimeError):
+    """No source of a data set could be reached; the message gives the reason of each."""

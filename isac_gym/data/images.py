@@ -68,7 +68,7 @@ class ImageSet:
 
     @cached_property
     def statistics(self) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of each channel of training pixels, (C,) float64 in pixel units."""
+        """Mean and standard deviation of the training pixels of each channel, (C,) float64."""
         value = torch.arange(self.peak + 1, dtype=torch.float64)
         counts = [torch.bincount(c.flatten(), minlength=len(value)) for c in self.train.unbind(1)]
         share = torch.stack(counts).double() / self.train[:, 0].numel()  # (C, peak + 1)
