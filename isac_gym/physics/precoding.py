@@ -129,7 +129,7 @@ def budget_multiplier(value: Tensor, size: Tensor, budget: Tensor) -> Tensor:
 
 
 def _sum_receiver(heard: Tensor, weight: Tensor, noise_w: float) -> tuple[Tensor, Tensor]:
-    """conj M (B, N, R) and the error (B,), of G^T (B, K R, N)."""
+    """Conj M (B, N, R) and the error (B,), of G^T (B, K R, N)."""
     num_tasks = weight.shape[-1]
     shaped = heard.unflatten(1, (-1, num_tasks))
     wanted = (weight[..., None] * shaped).sum(1).mH  # conj S, (B, N, R)
@@ -139,7 +139,7 @@ def _sum_receiver(heard: Tensor, weight: Tensor, noise_w: float) -> tuple[Tensor
 
 
 def _separate_receivers(heard: Tensor, weight: Tensor, noise_w: float) -> tuple[Tensor, Tensor]:
-    """conj of all M_k side by side, (B, N, K R), and the error (B,)."""
+    """Conj of all M_k side by side, (B, N, K R), and the error (B,)."""
     wanted = heard.mH * weight.flatten(1)[:, None, :]
     receiver = _covariance_solve(heard, wanted, noise_w)
     gained = (receiver * wanted.conj()).real.sum((-2, -1))
@@ -195,7 +195,7 @@ def _two_tasks(seen: Tensor, weight: Tensor, budget: Tensor) -> Tensor:
 
 
 def _separate_normal(columns: Tensor, receiver: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """conj Phi_k (B, K, M, M) and conj B_k (B, K, M, R) with orthogonal pulses."""
+    """Conj Phi_k (B, K, M, M) and conj B_k (B, K, M, R) with orthogonal pulses."""
     flat = columns.flatten(1, 2)
     seen = (flat @ (receiver @ receiver.mH)).unflatten(1, columns.shape[1:3])
     own = receiver.mT.unflatten(1, weight.shape[1:]).mT  # conj M_k, (B, K, N, R)
