@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 _KERNEL = 3
-_CACHED_WEIGHTS = 1 << 21  # numbers of all models trained at once on a CPU: 8 MB in float32
+_CACHED_WEIGHTS = 1 << 20  # numbers of all models trained at once on a CPU: 4 MB in float32
 _TESTED_NUMBERS = 1 << 23  # numbers of the widest layer in memory during a test
 
 
@@ -209,9 +209,10 @@ def _train(
 ) -> None:
     """Descend in place of weights (S, d) with batches ``index`` (steps, S, batch)."""
     views = network.unpack(weights)
+    held = images.new_empty(index[0].numel(), network.inputs)
     for rows in index:
         flat = rows.flatten()
-        x = images.index_select(0, flat).unflatten(0, rows.shape)
+        x = torch.index_select(images, 0, flat, out=held).unflatten(0, rows.shape)
         y = labels.index_select(0, flat)
         with torch.enable_grad():
             parts = [view.detach().requires_grad_() for view in views]
