@@ -5,6 +5,7 @@ import lzma
 import shutil
 import subprocess
 import tempfile
+import time
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,12 +13,13 @@ from pathlib import Path
 
 from isac_gym.core.errors import DataFormatError, DataSourceError
 from isac_gym.data.download import Report
-from isac_gym.data.images import find_folder, reader_of
+from isac_gym.data.images import reader_of
 from isac_gym.data.sets import Arrays, SetSpec, data_folder, set_spec, verify_arrays
 from isac_gym.data.sources import SOURCES, Source
 
 __all__ = ["fetch"]
 
+_STALE_S = 86_400
 _FAILURES = (
     OSError,
     ValueError,  # DataFormatError and OpenML's errors too
@@ -63,9 +65,10 @@ def fetch(
         DataFormatError: There is no such set to fetch, or other files are in its place.
         DataSourceError: No source worked; gives the reason of each.
     """
-    spec, root = set_spec(name), data_folder(folder)
     if name not in SOURCES:
-        raise DataFormatError(f"data set must be one of {', '.join(SOURCES)}; got {name!r}.")
+        allowed = ", ".join(SOURCES)
+        raise DataFormatError(f"data set to fetch must be one of {allowed}; got {name!r}.")
+    spec, root = set_spec(name), data_folder(folder)
     target = root / spec.folders[0]
     found = _present(spec, root)
     if found is not None:
@@ -76,6 +79,7 @@ def fetch(
         )
     reasons: list[str] = []
     with _made(target.parent):
+        _sweep(target.parent, f".{name}-*")
         for source in SOURCES[name] if sources is None else sources:
             with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=target.parent) as work:
                 try:
@@ -86,19 +90,23 @@ def fetch(
                 except _FAILURES as error:
                     reasons.append(f"{source.what}: {str(error) or type(error).__name__}")
                 else:
-                    _put(ready, target, Path(work))
+                    _put(ready, target, Path(work), spec)
                     return target, source.what
         raise DataSourceError(f"{name}: no source worked.\n" + "\n".join(reasons))
 
 
 def _present(spec: SetSpec, root: Path) -> Path | None:
     """Where the official set already is below a folder, or None."""
+    places = [root / place for place in spec.folders]
+    return next((place for place in places if _is_official(place, spec)), None)
+
+
+def _is_official(place: Path, spec: SetSpec) -> bool:
     try:
-        where = find_folder(spec, root)
-        verify_arrays(reader_of(spec).read_folder(where, spec), spec, where)
+        verify_arrays(reader_of(spec).read_folder(place, spec), spec, place)
     except DataFormatError:
-        return None
-    return where
+        return False
+    return True
 
 
 def _written(arrays: Arrays, spec: SetSpec, work: Path) -> Path:
@@ -110,15 +118,24 @@ def _written(arrays: Arrays, spec: SetSpec, work: Path) -> Path:
     return ready
 
 
-def _put(ready: Path, target: Path, work: Path) -> None:
+def _put(ready: Path, target: Path, work: Path, spec: SetSpec) -> None:
+    old = work / "old"  # goes with the temporary folder
     if target.exists():
-        target.rename(work / "old")  # goes with the temporary folder
+        target.rename(old)
     try:
         ready.rename(target)
     except OSError:
-        if (work / "old").exists():
-            (work / "old").rename(target)
-        raise
+        if old.exists() and not target.exists():
+            old.rename(target)
+        if not _is_official(target, spec):  # else somebody fetched it at the same time
+            raise
+
+
+def _sweep(folder: Path, pattern: str) -> None:
+    """Remove what a fetch that was killed left behind a day ago or more."""
+    for place in folder.glob(pattern):
+        if time.time() - place.stat().st_mtime > _STALE_S:
+            shutil.rmtree(place, ignore_errors=True)
 
 
 @contextmanager

@@ -104,7 +104,10 @@ def load_images(name: str, folder: Path | str | None = None, *, verify: bool = T
         where = find_folder(spec, folder)
         arrays = reader_of(spec).read_folder(where, spec)
     if verify:
-        verify_arrays(arrays, spec, where)
+        try:
+            verify_arrays(arrays, spec, where)
+        except DataFormatError as error:
+            raise DataFormatError(f"{error} Contents of your own need verify=False.") from error
     return ImageSet(
         name=name,
         train=_tensor(arrays.train),

@@ -181,18 +181,16 @@ def verify_arrays(arrays: Arrays, spec: SetSpec, where: Path | str) -> None:
     for other in SETS.values():
         if found == other.sha256:
             raise DataFormatError(f"{where}: these are the files of {other.name}, not {spec.name}.")
-    advice = "use verify=False for contents of your own"
     for part, count, allowed in (
         ("training", len(arrays.train), spec.counts[0]),
         ("test", len(arrays.test), spec.counts[1]),
     ):
         if count != allowed:
-            message = f"{count} {part} images, {spec.name} has {allowed}; {advice}."
-            raise DataFormatError(f"{where}: {message}")
+            raise DataFormatError(f"{where}: {count} {part} images, {spec.name} has {allowed}.")
     names = ("training images", "training labels", "test images", "test labels")
     wrong = [
         f"{name} have SHA-256 {got}, allowed is {known}"
         for name, got, known in zip(names, found, spec.sha256, strict=True)
         if got != known
     ]
-    raise DataFormatError(f"{where}: not the official {spec.name}: {'; '.join(wrong)}; {advice}.")
+    raise DataFormatError(f"{where}: not the official {spec.name}: {'; '.join(wrong)}.")
