@@ -1,4 +1,4 @@
-"""Training as the devices of a federation do it: images, local updates, what is announced, sums."""
+"""Training as the devices of a federation do it: images, who holds them, local updates, tests."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,28 +13,10 @@ from isac_gym.data.images import ImageSet, load_images
 from isac_gym.physics.data_split import batch_index, dirichlet_split
 from isac_gym.physics.learning import Network, cnn, initial_weights, local_updates, mlp, scores
 
-__all__ = [
-    "Announced",
-    "Training",
-    "announce",
-    "as_symbols",
-    "from_symbols",
-]
+__all__ = ["Training"]
 
 _HIDDEN = 32  # of the perceptrons, as the paper's for MNIST
 _SETS = 4  # image sets kept in memory
-
-
-class Announced(NamedTuple):
-    """What devices say about their updates on a control channel without errors.
-
-    Attributes:
-        mean: m_k, mean over the entries of an update, (B, K).
-        spread: s_k, their standard deviation, (B, K).
-    """
-
-    mean: Tensor
-    spread: Tensor
 
 
 class _Rows(NamedTuple):
@@ -148,32 +130,3 @@ def _rows(
         parts.append(convert(values[:kept], dtype=dtype).flatten(1).to(device))
         parts.append(labels[:kept].to(device))
     return _Rows(*parts)
-
-
-def announce(delta: Tensor) -> Announced:
-    """Mean and standard deviation, (B, K) each, of the entries of updates (B, K, d)."""
-    length = delta.shape[-1]
-    mean = delta.mean(-1)
-    power = torch.linalg.vector_norm(delta, dim=-1).square() / length
-    return Announced(mean, (power - mean.square()).clamp_min(0).sqrt())
-
-
-def as_symbols(delta: Tensor, mean: Tensor, spread: Tensor) -> Tensor:
-    """Symbols (B, K, (d + 1) // 2) complex of unit power: two normalised entries in each.
-
-    Args:
-        delta: Updates, (B, K, d).
-        mean: m_k, (B, K).
-        spread: What each update is divided by, (B, K); a device with 0 sends zeros.
-    """
-    is_live = spread > 0
-    scale = torch.where(is_live, (0.5**0.5) / torch.where(is_live, spread, 1), 0)
-    values = torch.addcmul(-(mean * scale)[..., None], delta, scale[..., None])
-    if values.shape[-1] % 2:
-        values = torch.nn.functional.pad(values, (0, 1))
-    return torch.view_as_complex(values.unflatten(-1, (-1, 2)))
-
-
-def from_symbols(symbols: Tensor, length: int) -> Tensor:
-    """Inverse of the packing of :func:`as_symbols`: entries (..., length) of symbols (..., n)."""
-    return torch.view_as_real(symbols).flatten(-2)[..., :length] * 2**0.5
