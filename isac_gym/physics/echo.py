@@ -150,12 +150,14 @@ def paper_bound(
     gain: float,
     exponent: float,
     min_distance_m: float,
+    array: str,
+    wavelength_m: float = 1.0,
 ) -> Tensor:
     """The paper's CRB_L of theorem 2, (B,) m^2: reported, never a design metric.
 
     It is 9 over an upper limit of tr J for a target as near as ``min_distance_m``, so it depends on
-    the total power only and lies tens of dB below the bound it stands for. Half a wavelength
-    between neighbours, line array; the factor 2 of complex samples is restored.
+    the total power only and lies tens of dB below the bound it stands for. The factor 2 of complex
+    samples is restored.
 
     Args:
         device: Positions, (B, K, 3) m; only their number matters.
@@ -165,13 +167,16 @@ def paper_bound(
         gain: alpha_0.
         exponent: n of the amplitude.
         min_distance_m: Smallest distance of target and device, m.
+        array: One of ``ARRAYS``.
+        wavelength_m: Only ``literal`` needs it.
 
     Source: paper, theorem 2 and appendix C.
     """
     r, m = min_distance_m, precoder.shape[2]
     power = _square(precoder).sum((1, 2, 3))
-    index = torch.arange(m, dtype=device.dtype, device=device.device)
-    phases = (2 * math.pi * _SPACING * index).square().sum()
+    elements = element_positions(array, m, dtype=device.dtype).to(device.device)
+    scale = r / (_SPACING * wavelength_m) if array == "literal" else 1.0
+    phases = (2 * math.pi * scale * elements).square().sum()  # r times the turns per metre
     # |d(a a^T)|_F^2 <= 4 |a|^2 |da|^2, summed over the coordinates
     slope = gain**2 * r ** (-2 * exponent - 2) * (m * exponent**2 + phases)
     most = 2 * 4 * m * gain**2 * r ** (-2 * exponent) * slope

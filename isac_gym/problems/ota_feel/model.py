@@ -134,9 +134,16 @@ class OtaFeel(Problem):
         )
 
     def bound(self, information: Tensor) -> Tensor:
-        """Position bound tr (J + prior)^-1, (B,) m^2, of J (B, 3, 3)."""
+        """Position bound tr (J + prior)^-1, (B,) m^2, of J (B, 3, 3); that of no echoes at most."""
+        variance = self.scenario.prior_std_m**2
         eye = torch.eye(3, dtype=information.dtype, device=information.device)
-        return inverse_trace(information + eye / self.scenario.prior_std_m**2)
+        return inverse_trace(information + eye / variance).clamp_max(3 * variance)
+
+    def errors(self, instance: OtaFeelInstance, decision: OtaFeelDecision) -> Tensor:
+        """Aggregation error of each stream, (B, R), in double: small ones are lost in single."""
+        gain = gains(instance, decision).to(torch.complex128)
+        weight = instance.weight.to(torch.float64)
+        return task_errors(gain, weight, self.scenario.noise_w, pulse=self.scenario.pulse)
 
     def project(self, instance: OtaFeelInstance, decision: OtaFeelDecision) -> OtaFeelDecision:
         """Scale the precoder of every device that is above its budget to it."""
@@ -152,7 +159,7 @@ class OtaFeel(Problem):
     def evaluate(self, instance: OtaFeelInstance, decision: OtaFeelDecision) -> OtaFeelMetrics:
         """All metrics of a decision; total and differentiable."""
         i, s = instance, self.scenario
-        errors = task_errors(gains(i, decision), i.weight, s.noise_w, pulse=s.pulse)
+        errors = self.errors(i, decision).to(i.dtype)
         wanted = i.weight.square().sum(1)
         tiny = torch.finfo(i.dtype).tiny
         mse = errors.sum(-1)
@@ -187,6 +194,8 @@ class OtaFeel(Problem):
             gain=s.reference_gain,
             exponent=s.path_exponent,
             min_distance_m=s.min_target_distance_m,
+            array=s.array,
+            wavelength_m=s.wavelength_m,
         )
 
     def validate(self, instance: TensorRecord, decision: TensorRecord | None = None) -> None:
