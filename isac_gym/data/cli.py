@@ -71,7 +71,7 @@ def _fetch(
         TimeElapsedColumn(),
         console=console,
         transient=True,
-        disable=as_json,
+        disable=as_json or not console.is_terminal,
     ) as progress:
         row = progress.add_task(name, total=None)
 
