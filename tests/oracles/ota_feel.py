@@ -137,11 +137,12 @@ def responses(scene, target):
 
 
 def slopes(function, target, step):
-    """Central differences of an array-valued function of the target, (3, ...)."""
+    """Central differences of five points of an array-valued function of the target, (3, ...)."""
     out = []
     for axis in np.eye(3):
-        ahead, behind = function(target + step * axis), function(target - step * axis)
-        out.append((ahead - behind) / (2 * step))
+        near = function(target + step * axis) - function(target - step * axis)
+        far = function(target + 2 * step * axis) - function(target - 2 * step * axis)
+        out.append((8 * near - far) / (12 * step))
     return np.array(out)
 
 
