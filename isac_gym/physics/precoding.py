@@ -2,32 +2,66 @@ r"""Precoders of an over-the-air sum: exact alternating optimisation of receiver
 
     minimise  sum_k |M^H H_k C_k - W_k|^2 + noise |M|^2   over M and |C_k|_F^2 <= P_k
 
-Either half is a least-squares problem. The receiver is one N x N (or K R x K R) solve. A device's
-precoder is (Phi_k + nu I)^-1 B_k, with the least nu >= 0 that keeps its budget: a root of
-sum_i c_i / (e_i + nu)^2 = P_k over the eigenvalues e of Phi_k, whose inverse square root is concave
-in nu, so that Newton lands left of the root from anywhere and then climbs to it. Without pulses
-Phi_k = F F^H with F = H_k^H M has rank R, and all of this happens in R x R matrices; for R <= 2
-there is no eigendecomposition at all.
+Either half is a least-squares problem: one N x N (or K R x K R) solve for the receiver, and
+:mod:`isac_gym.physics.precoder_step` for the devices, which works in R x R matrices if there are
+no pulses. With orthogonal pulses every device has a receiver M_k of its own, and device k sees
+Phi_k = sum_l H_k^H M_l M_l^H H_k and B_k = H_k^H M_k W_k.
 
-With orthogonal pulses every device has a receiver M_k of its own, Phi_k = sum_l H_k^H M_l M_l^H H_k
-and B_k = H_k^H M_k W_k.
+Over-relaxation: for fixed precoders the error is quadratic in M with Hessian A, and the best
+precoders can only lower it further. So M + r (M_best - M) descends for every 0 < r < 2.
 
 Source: the OTA-FEEL paper, algorithm 1, whose relaxed device step is replaced by the exact one.
+The receiver's conjugate and transposed precoders are what is stored: then nothing is copied.
 """
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from isac_gym.core.linalg import hermitian_eigh
+from isac_gym.physics.precoder_step import limited_precoders, shared_precoders, sum_precoders
 
 __all__ = [
+    "Uplink",
     "alternating_precoders",
-    "alternating_round",
-    "budget_multiplier",
+    "best_precoders",
+    "best_receiver",
+    "precoder_step",
     "strongest_directions",
 ]
 
-_ROOT_STEPS = 12  # monotone Newton steps; four to six suffice
+
+class Uplink(NamedTuple):
+    """What precoders are designed for.
+
+    Attributes:
+        columns: H_k^T, (B, K, M, N) complex.
+        weight: Diagonals of W_k, (B, K, R) real >= 0.
+        budget: P_k, (B, K) W.
+        noise_w: Noise power per antenna of the server, (B,) W, > 0.
+        least_w: Least total power, (B,) W; 0 for none.
+    """
+
+    columns: Tensor
+    weight: Tensor
+    budget: Tensor
+    noise_w: Tensor
+    least_w: Tensor
+
+    @classmethod
+    def of(
+        cls,
+        channel: Tensor,
+        weight: Tensor,
+        budget: Tensor,
+        noise_w: float,
+        *,
+        least_w: float = 0.0,
+    ) -> "Uplink":
+        """Of channels H_k (B, K, N, M) and numbers common to the batch."""
+        one = torch.ones_like(budget[:, 0])
+        return cls(channel.mT.contiguous(), weight, budget, noise_w * one, least_w * one)
 
 
 def alternating_precoders(
@@ -39,6 +73,7 @@ def alternating_precoders(
     pulse: str,
     iterations: int,
     start: Tensor | None = None,
+    relaxation: float = 1.0,
 ) -> Tensor:
     """Precoders after a fixed number of rounds, (B, K, M, R) sqrt(W); no budget is exceeded.
 
@@ -50,12 +85,19 @@ def alternating_precoders(
         pulse: ``none`` or ``dft``.
         iterations: Rounds, >= 0.
         start: Precoders to start from, (B, K, M, R), or None for the strongest directions.
+        relaxation: Step towards the best receiver, in (0, 2); 1 is plain alternation.
     """
     if start is None:
         start = strongest_directions(channel, budget, weight.shape[-1])
-    rows, columns = start.mT, channel.mT.contiguous()
-    for _ in range(iterations):
-        rows, _ = alternating_round(columns, weight, budget, noise_w, rows, pulse=pulse)
+    if iterations == 0:
+        return start
+    link = Uplink.of(channel, weight, budget, noise_w)
+    receiver, _ = best_receiver(link, start.mT, pulse=pulse)
+    rows = best_precoders(link, receiver, pulse=pulse)
+    for _ in range(iterations - 1):
+        best, _ = best_receiver(link, rows, pulse=pulse)
+        receiver = best if relaxation == 1 else receiver + relaxation * (best - receiver)
+        rows = best_precoders(link, receiver, pulse=pulse)
     return rows.mT.contiguous()
 
 
@@ -72,152 +114,91 @@ def strongest_directions(channel: Tensor, budget: Tensor, num_tasks: int) -> Ten
     return (budget / num_tasks).sqrt()[..., None, None] * best
 
 
-def alternating_round(
-    columns: Tensor,
+def precoder_step(
+    channel: Tensor,
     weight: Tensor,
     budget: Tensor,
-    noise_w: float,
-    rows: Tensor,
+    receiver: Tensor,
     *,
     pulse: str,
-) -> tuple[Tensor, Tensor]:
-    """One round, receiver then devices, on transposed matrices, which need no copies.
+    least_w: float = 0.0,
+) -> Tensor:
+    """Best precoders for a given receiver, the global optimum, (B, K, M, R) sqrt(W).
 
     Args:
-        columns: H_k^T, (B, K, M, N) complex.
+        channel: H_k, (B, K, N, M) complex.
         weight: Diagonals of W_k, (B, K, R) real >= 0.
         budget: P_k, (B, K) W.
-        noise_w: Noise power per antenna of the server in watts.
-        rows: C_k^T, (B, K, R, M) complex.
+        receiver: M (B, N, R) for ``none``, M_k (B, K, N, R) for ``dft``.
+        pulse: ``none`` or ``dft``.
+        least_w: Least total power of the devices in watts; 0 for none.
+    """
+    flat = receiver if pulse == "none" else receiver.transpose(1, 2).flatten(2)
+    link = Uplink.of(channel, weight, budget, 1.0, least_w=least_w)
+    return best_precoders(link, flat.conj(), pulse=pulse, is_shared=least_w > 0).mT
+
+
+def best_receiver(link: Uplink, rows: Tensor, *, pulse: str) -> tuple[Tensor, Tensor]:
+    """MMSE receiver of precoders and their error.
+
+    Args:
+        link: What is designed for.
+        rows: C_k^T, (B, K, R, M).
         pulse: ``none`` or ``dft``.
 
     Returns:
-        C_k^T after the round, and the error with the best receiver *before* it, (B,).
+        conj M (B, N, R), or the conjugates of all M_k side by side (B, N, K R), and the error (B,).
     """
-    heard = (rows @ columns).flatten(1, 2)  # G^T, (B, K R, N)
+    heard = (rows @ link.columns).flatten(1, 2)  # G^T, (B, K R, N)
     if pulse == "none":
-        receiver, error = _sum_receiver(heard, weight, noise_w)
-        return _sum_devices(columns, receiver, weight, budget), error
-    receiver, error = _separate_receivers(heard, weight, noise_w)
-    gram, wanted = _separate_normal(columns, receiver, weight)
-    return _devices(gram, wanted, budget).mH, error
+        shaped = heard.unflatten(1, link.weight.shape[1:])
+        wanted = (link.weight[..., None] * shaped).sum(1).mH  # conj S
+    else:
+        wanted = heard.mH * link.weight.flatten(1)[:, None, :]
+    receiver = _receive(heard, wanted, link, pulse)
+    gained = (receiver * wanted.conj()).real.sum((-2, -1))
+    return receiver, link.weight.square().sum((-2, -1)) - gained
 
 
-def budget_multiplier(value: Tensor, size: Tensor, budget: Tensor) -> Tensor:
-    """Least nu >= 0 with sum_i c_i / (e_i + nu)^2 <= P, (...).
+def best_precoders(
+    link: Uplink, receiver: Tensor, *, pulse: str, is_shared: bool = False
+) -> Tensor:
+    """Best precoders for a receiver as :func:`best_receiver` returns it: C_k^T, (B, K, R, M).
 
-    Args:
-        value: e, (..., n) >= 0.
-        size: c, (..., n) >= 0, zero where e is.
-        budget: P, (...) > 0.
+    ``is_shared``: spend at least ``link.least_w`` over all devices.
     """
-    info = torch.finfo(value.dtype)
-    value = value.clamp_min(info.tiny**0.25)
-    nu = ((size / budget[..., None]).sqrt() - value).amax(-1).clamp_min(0)
-    limit = budget * (1 + 4 * info.eps)
-    for _ in range(_ROOT_STEPS):
-        level = value + nu[..., None]
-        part = size / level.square()
-        spent = part.sum(-1)
-        is_settled = spent <= limit
-        if is_settled.device.type == "cpu" and bool(is_settled.all()):
-            break
-        slope = (part / level).sum(-1).clamp_min(info.tiny)
-        step = spent / slope * ((spent / budget).sqrt() - 1)
-        nu = nu + torch.where(is_settled, 0, step)
-    return nu
+    shape = link.columns.shape
+    if pulse == "none":
+        seen = (link.columns.flatten(1, 2) @ receiver).unflatten(1, shape[1:3])  # conj F
+        if not is_shared:
+            return sum_precoders(seen, link.weight, link.budget)
+        gram, wanted = seen @ seen.mH, seen * link.weight[:, :, None, :]
+    else:
+        gram, wanted = _separate_normal(link, receiver)
+    if is_shared:
+        return shared_precoders(gram, wanted, link.budget, link.least_w).mH
+    return limited_precoders(gram, wanted, link.budget).mH
 
 
-def _sum_receiver(heard: Tensor, weight: Tensor, noise_w: float) -> tuple[Tensor, Tensor]:
-    """Conj M (B, N, R) and the error (B,), of G^T (B, K R, N)."""
-    num_tasks = weight.shape[-1]
-    shaped = heard.unflatten(1, (-1, num_tasks))
-    wanted = (weight[..., None] * shaped).sum(1).mH  # conj S, (B, N, R)
-    receiver = _covariance_solve(heard, wanted, noise_w)
-    gained = (receiver * wanted.conj()).real.sum((-2, -1))
-    return receiver, weight.square().sum((-2, -1)) - gained
+def _receive(heard: Tensor, wanted: Tensor, link: Uplink, pulse: str) -> Tensor:
+    """(conj A)^-1 wanted with A = G G^H + noise, of G^T (B, K R, N) and wanted (B, N, n)."""
+    rows, antennas = heard.shape[1:]
+    noise = link.noise_w[:, None, None]
+    if rows >= antennas:
+        eye = torch.eye(antennas, dtype=heard.dtype, device=heard.device)
+        factor, _ = torch.linalg.cholesky_ex(heard.mH @ heard + noise * eye, check_errors=False)
+        return torch.cholesky_solve(wanted, factor)
+    eye = torch.eye(rows, dtype=heard.dtype, device=heard.device)
+    factor, _ = torch.linalg.cholesky_ex(heard @ heard.mH + noise * eye, check_errors=False)
+    weight = link.weight if pulse == "none" else link.weight.flatten(1)
+    share = torch.diag_embed(weight).reshape(len(heard), rows, -1).to(heard.dtype)
+    return heard.mH @ torch.cholesky_solve(share, factor)
 
 
-def _separate_receivers(heard: Tensor, weight: Tensor, noise_w: float) -> tuple[Tensor, Tensor]:
-    """Conj of all M_k side by side, (B, N, K R), and the error (B,)."""
-    wanted = heard.mH * weight.flatten(1)[:, None, :]
-    receiver = _covariance_solve(heard, wanted, noise_w)
-    gained = (receiver * wanted.conj()).real.sum((-2, -1))
-    return receiver, weight.square().sum((-2, -1)) - gained
-
-
-def _covariance_solve(heard: Tensor, wanted: Tensor, noise_w: float) -> Tensor:
-    """conj(A)^-1 wanted, A = G G^H + noise, of G^T (B, K R, N) and wanted (B, N, n)."""
-    eye = torch.eye(heard.shape[-1], dtype=heard.dtype, device=heard.device)
-    covariance = heard.mH @ heard + noise_w * eye
-    factor, _ = torch.linalg.cholesky_ex(covariance, check_errors=False)
-    return torch.cholesky_solve(wanted, factor)
-
-
-def _sum_devices(columns: Tensor, receiver: Tensor, weight: Tensor, budget: Tensor) -> Tensor:
-    """C_k^T = W (conj E + nu)^-1 F^T with F = H_k^H M and E = F^H F, (B, K, R, M)."""
-    seen = (columns.flatten(1, 2) @ receiver).unflatten(1, columns.shape[1:3])  # conj F
-    if weight.shape[-1] <= 2:
-        return _two_tasks(seen, weight, budget)
-    value, vector = hermitian_eigh(seen.mH @ seen)
-    value = _cleaned(value)
-    turned = vector.mH * weight[..., None, :]  # U^H W, (B, K, R, R)
-    size = value * _square(turned).sum(-1)
-    level = value + budget_multiplier(value, size, budget)[..., None]
-    inverse = torch.where(value > 0, 1 / level, 0)
-    return turned.mH @ (inverse[..., None] * (vector.mH @ seen.mH))
-
-
-def _two_tasks(seen: Tensor, weight: Tensor, budget: Tensor) -> Tensor:
-    """As :func:`_sum_devices` of conj F (B, K, M, R), R <= 2, with 2 x 2 matrices written out."""
-    first = seen[..., 0].conj()
-    own = _square(first).sum(-1)
-    if seen.shape[-1] == 1:
-        size = own * weight[..., 0].square()
-        level = own + budget_multiplier(own[..., None], size[..., None], budget)
-        scale = torch.where(own > 0, weight[..., 0] / level, 0)
-        return (scale[..., None] * first)[..., None, :]
-    second = seen[..., 1].conj()
-    other, cross = _square(second).sum(-1), (first * second.conj()).sum(-1)
-    middle, half = (own + other) / 2, (own - other) / 2
-    radius = (half.square() + _square(cross)).sqrt()
-    value = _cleaned(torch.stack([middle - radius, middle + radius], -1))
-    tilt = half / radius.clamp_min(torch.finfo(radius.dtype).tiny)
-    w0, w1 = weight[..., 0].square(), weight[..., 1].square()
-    mean, lean = (w0 + w1) / 2, (w0 - w1) / 2 * tilt
-    size = value * torch.stack([mean - lean, mean + lean], -1)
-    nu = budget_multiplier(value, size, budget)
-    det = (value + nu[..., None]).prod(-1)
-    scale = weight / det[..., None]
-    upper = (other + nu)[..., None] * first - cross[..., None] * second
-    lower = (own + nu)[..., None] * second - cross.conj()[..., None] * first
-    return torch.stack([scale[..., 0, None] * upper, scale[..., 1, None] * lower], -2)
-
-
-def _separate_normal(columns: Tensor, receiver: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+def _separate_normal(link: Uplink, receiver: Tensor) -> tuple[Tensor, Tensor]:
     """Conj Phi_k (B, K, M, M) and conj B_k (B, K, M, R) with orthogonal pulses."""
-    flat = columns.flatten(1, 2)
-    seen = (flat @ (receiver @ receiver.mH)).unflatten(1, columns.shape[1:3])
+    columns, weight = link.columns, link.weight
+    seen = columns.flatten(1, 2) @ (receiver @ receiver.mH)
     own = receiver.mT.unflatten(1, weight.shape[1:]).mT  # conj M_k, (B, K, N, R)
-    return seen @ columns.mH, (columns @ own) * weight[:, :, None, :]
-
-
-def _devices(gram: Tensor, wanted: Tensor, budget: Tensor) -> Tensor:
-    """(Phi + nu I)^-1 B within the budget, (..., M, R); pseudo-inverse where nu is 0."""
-    value, vector = hermitian_eigh(gram)
-    value = _cleaned(value)
-    turned = vector.mH @ wanted
-    size = torch.where(value > 0, _square(turned).sum(-1), 0)
-    level = value + budget_multiplier(value, size, budget)[..., None]
-    inverse = torch.where(value > 0, 1 / level, 0)
-    return vector @ (inverse[..., None] * turned)
-
-
-def _cleaned(value: Tensor) -> Tensor:
-    """Eigenvalues (..., n) in ascending order with those that are rounding set to 0."""
-    rounding = value.shape[-1] * torch.finfo(value.dtype).eps * value[..., -1:]
-    return torch.where(value > rounding, value, 0)
-
-
-def _square(z: Tensor) -> Tensor:
-    return z.real.square() + z.imag.square()
+    gram = seen.unflatten(1, columns.shape[1:3]) @ columns.mH
+    return gram, (columns @ own) * weight[:, :, None, :]
