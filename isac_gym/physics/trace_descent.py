@@ -21,7 +21,7 @@ from isac_gym.core.linalg import hermitian_eigh
 from isac_gym.core.loops import iterate
 from isac_gym.core.solution import Status
 
-__all__ = ["Covariance", "TraceTask", "descend", "evaluate", "outer", "share_along"]
+__all__ = ["Covariance", "TraceTask", "descend", "evaluate", "outer", "share_along", "simplex"]
 
 _MEMORY = 6  # values an accepted step is compared with
 _ARMIJO = 1e-4
@@ -282,7 +282,7 @@ def _gap(task: TraceTask, z: Tensor, slope: Tensor, multiplier: Tensor) -> Tenso
 def _project(task: TraceTask, y: Tensor, guess: Tensor) -> tuple[Tensor, Tensor]:
     """Nearest point of the set, and the multiplier of u^H Z u >= need."""
     value, vector = hermitian_eigh(y)
-    point = _compose(vector, _simplex(value))
+    point = _compose(vector, simplex(value))
     is_short = share_along(task.direction, point) < task.need
     multiplier = torch.zeros_like(guess)
     if not bool(is_short.any()):
@@ -301,7 +301,7 @@ def _pulled(u: Tensor, need: Tensor, y: Tensor, nu: Tensor) -> tuple[Tensor, Ten
     is_done = torch.zeros_like(nu, dtype=torch.bool)
     for _ in range(_NEWTON):
         value, vector = hermitian_eigh(y + nu[:, None, None] * outer(u))
-        kept = _simplex(value)
+        kept = simplex(value)
         seen = _squared((vector.mH @ u[..., None])[..., 0])
         error = (kept * seen).sum(-1) - need
         is_done = is_done | (error.abs() <= 64 * info.eps) | (high - low <= 4 * info.eps * high)
@@ -328,7 +328,7 @@ def _rate(value: Tensor, kept: Tensor, seen: Tensor) -> Tensor:
     return rate - heard.square() / is_on.sum(-1).clamp_min(1)
 
 
-def _simplex(value: Tensor) -> Tensor:
+def simplex(value: Tensor) -> Tensor:
     """Nearest points of the simplex to rows in ascending order, (B, N)."""
     ordered = value.flip(-1)
     total = ordered.cumsum(-1) - 1
