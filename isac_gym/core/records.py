@@ -30,6 +30,8 @@ AXES = {
     "A": "agents",
     "O": "observation",
     "V": "voxels",
+    "D": "weights of a network",
+    "J": "training images",
 }
 _KINDS = {
     "real": lambda t: t.is_floating_point(),
