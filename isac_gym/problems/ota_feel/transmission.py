@@ -30,6 +30,7 @@ __all__ = [
     "Scaling",
     "Uplink",
     "pack",
+    "pulsed",
     "pulses",
     "scale_updates",
     "send",
@@ -84,6 +85,13 @@ def pulses(num_devices: int, frame_length: int) -> Tensor:
     turn = (k * torch.arange(frame_length, dtype=torch.int64)) % frame_length
     angle = turn.to(torch.float64) * (2 * math.pi / frame_length)
     return torch.polar(torch.ones_like(angle), angle)
+
+
+def pulsed(payload: Tensor, pulse: str) -> Tensor:
+    """g_k(t) p_k(t) of the symbols of one frame, (B, K, R, T); times C_k they are the waveform."""
+    if pulse == "none":
+        return payload
+    return payload * pulses(payload.shape[1], payload.shape[3]).to(payload)[:, None]
 
 
 def weighted_sum(weight: Tensor, payload: Tensor) -> Tensor:
