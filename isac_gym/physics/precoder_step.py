@@ -61,9 +61,9 @@ def limited_precoders(gram: Tensor, wanted: Tensor, budget: Tensor) -> Tensor:
     value, vector = hermitian_eigh(gram)
     value = _cleaned(value)
     turned = vector.mH @ wanted
-    size = torch.where(value > 0, _square(turned).sum(-1), 0)
+    size = torch.where(value == 0, 0, _square(turned).sum(-1))
     level = value + budget_multiplier(value, size, budget)[..., None]
-    inverse = torch.where(value > 0, 1 / level, 0)
+    inverse = torch.where(value == 0, 0, 1 / level)
     return vector @ (inverse[..., None] * turned)
 
 
@@ -79,7 +79,7 @@ def shared_precoders(gram: Tensor, wanted: Tensor, budget: Tensor, least_w: Tens
     value, vector = hermitian_eigh(gram)
     value = _cleaned(value)
     turned = vector.mH @ wanted
-    size = torch.where(value > 0, _square(turned).sum(-1), 0)
+    size = torch.where(value == 0, 0, _square(turned).sum(-1))
     rise, least = value - value[..., :1], value[..., 0]
     cap = budget_multiplier(rise, size, budget)  # of nu + e_min, which is >= 0
 
@@ -88,7 +88,7 @@ def shared_precoders(gram: Tensor, wanted: Tensor, budget: Tensor, least_w: Tens
 
     def spent(price: Tensor) -> Tensor:
         at = level(price)
-        return torch.where(at > 0, size / at.square(), 0).sum(-1)
+        return torch.where(at == 0, 0, size / at.square()).sum(-1)
 
     high = torch.where(spent(torch.zeros_like(least_w)).sum(-1) >= least_w, 0, least.amax(-1))
     low = torch.zeros_like(high)
@@ -103,7 +103,7 @@ def shared_precoders(gram: Tensor, wanted: Tensor, budget: Tensor, least_w: Tens
     tiny = torch.finfo(budget.dtype).tiny
     extra = room * (lacking / room.sum(-1).clamp_min(tiny)).clamp_max(1)[:, None]
     at = level(low)
-    inverse = torch.where(at > 0, 1 / at, 0)
+    inverse = torch.where(at == 0, 0, 1 / at)
     return vector @ _with_weakest(inverse[..., None] * turned, turned[..., 0, :], extra)
 
 
@@ -148,7 +148,7 @@ def sum_precoders(seen: Tensor, weight: Tensor, budget: Tensor) -> Tensor:
     turned = vector.mH * weight[..., None, :]  # U^H W
     size = value * _square(turned).sum(-1)
     level = value + budget_multiplier(value, size, budget)[..., None]
-    inverse = torch.where(value > 0, 1 / level, 0)
+    inverse = torch.where(value == 0, 0, 1 / level)
     return turned.mH @ (inverse[..., None] * (vector.mH @ seen.mH))
 
 
@@ -156,7 +156,7 @@ def _one_task(seen: Tensor, weight: Tensor, budget: Tensor) -> Tensor:
     row = seen.mH
     own = _square(row).sum(-1)  # (B, K, 1)
     level = own + budget_multiplier(own, own * weight.square(), budget)[..., None]
-    return torch.where(own > 0, weight / level, 0)[..., None] * row
+    return torch.where(own == 0, 0, weight / level)[..., None] * row
 
 
 def _two_tasks(seen: Tensor, weight: Tensor, budget: Tensor) -> Tensor:
@@ -187,7 +187,7 @@ def _two_tasks(seen: Tensor, weight: Tensor, budget: Tensor) -> Tensor:
 def _cleaned(value: Tensor) -> Tensor:
     """Eigenvalues (..., n) in ascending order with those that are rounding set to 0."""
     rounding = value.shape[-1] * torch.finfo(value.dtype).eps * value[..., -1:]
-    return torch.where(value > rounding, value, 0)
+    return torch.where(value <= rounding, 0, value)  # NaN stays
 
 
 def _square(z: Tensor) -> Tensor:

@@ -27,6 +27,8 @@ __all__ = [
     "alternating_precoders",
     "best_precoders",
     "best_receiver",
+    "common_directions",
+    "initial_precoders",
     "precoder_step",
     "strongest_directions",
 ]
@@ -84,11 +86,11 @@ def alternating_precoders(
         noise_w: Noise power per antenna of the server in watts, > 0.
         pulse: ``none`` or ``dft``.
         iterations: Rounds, >= 0.
-        start: Precoders to start from, (B, K, M, R), or None for the strongest directions.
+        start: Precoders to start from, (B, K, M, R), or None for :func:`initial_precoders`.
         relaxation: Step towards the best receiver, in (0, 2); 1 is plain alternation.
     """
     if start is None:
-        start = strongest_directions(channel, budget, weight.shape[-1])
+        start = initial_precoders(channel, budget, weight.shape[-1], pulse=pulse)
     if iterations == 0:
         return start
     link = Uplink.of(channel, weight, budget, noise_w)
@@ -104,6 +106,8 @@ def alternating_precoders(
 def strongest_directions(channel: Tensor, budget: Tensor, num_tasks: int) -> Tensor:
     """Full power, shared equally, on the R strongest right singular directions, (B, K, M, R).
 
+    Their phases are such that every first entry is positive.
+
     Args:
         channel: H_k, (B, K, N, M) complex.
         budget: P_k, (B, K) W.
@@ -111,7 +115,34 @@ def strongest_directions(channel: Tensor, budget: Tensor, num_tasks: int) -> Ten
     """
     _, vector = hermitian_eigh(channel.mH @ channel)
     best = vector[..., -num_tasks:].flip(-1)
-    return (budget / num_tasks).sqrt()[..., None, None] * best
+    first = best[..., :1, :]
+    size = first.abs()
+    phase = torch.where(size == 0, 1, first.conj() / torch.where(size == 0, 1, size))
+    return (budget / num_tasks).sqrt()[..., None, None] * (best * phase)
+
+
+def common_directions(channel: Tensor, budget: Tensor, num_tasks: int) -> Tensor:
+    """Full power on matched filters to R receive directions that all devices share, (B, K, M, R).
+
+    The directions are the strongest eigenvectors of sum_k H_k H_k^H, so that the streams of the
+    devices add up in phase: alternation from here needs a quarter of the rounds.
+
+    Args:
+        channel: H_k, (B, K, N, M) complex.
+        budget: P_k, (B, K) W.
+        num_tasks: R <= N.
+    """
+    flat = channel.transpose(1, 2).flatten(2)
+    _, vector = hermitian_eigh(flat @ flat.mH)
+    matched = channel.mH @ vector[:, None, :, -num_tasks:].flip(-1)
+    power = matched.abs().square().sum((-2, -1)).clamp_min(torch.finfo(budget.dtype).tiny)
+    return (budget / power).sqrt()[..., None, None] * matched
+
+
+def initial_precoders(channel: Tensor, budget: Tensor, num_tasks: int, *, pulse: str) -> Tensor:
+    """Where alternation starts by default: common directions, or strongest ones with pulses."""
+    directions = common_directions if pulse == "none" else strongest_directions
+    return directions(channel, budget, num_tasks)
 
 
 def precoder_step(
