@@ -4,4 +4,7 @@ __all__ = ["SOLVERS"]
 
 _HERE = "baselines.ota_feel"
 
-SOLVERS: dict[str, str] = {}
+SOLVERS: dict[str, str] = {
+    "ao": f"{_HERE}.alternating:Alternating",
+    "ao-null-space": f"{_HERE}.alternating:AlternatingNullSpace",
+}
