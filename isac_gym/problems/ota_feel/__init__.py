@@ -1,6 +1,6 @@
 """Over-the-air federated learning whose devices locate a target together."""
 
-from isac_gym.core.family import Family
+from isac_gym.core.family import EnvironmentEntry, Family
 
 __all__ = ["FAMILY"]
 
@@ -12,7 +12,15 @@ FAMILY = Family(
     paper="S. Asaad, H. Tabassum, P. Wang: Multi-objective Optimization for Over-the-Air Federated "
     "Edge Learning-enabled Collaborative Integrated Sensing and Communications",
     problem=f"{_HERE}.model:OtaFeel",
-    environments=(),
+    environments=(
+        EnvironmentEntry(
+            id="isac/OtaFeel-v0",
+            process=f"{_HERE}.surrogate:OtaFeelSurrogate",
+            preset="joint",
+            doc="20 rounds without learning: ageing channels known late, a belief on the target",
+            parallel_id="isac/OtaFeel-v0",
+        ),
+    ),
     formulas=(
         "received      y(t) = sum_k H_k C_k g_k(t) p_k(t) + z(t),  |C_k|_F^2 <= P_k",
         "nmse          sum_k |M(t)^H H_k C_k p_k(t) - W_k|^2 + noise |M(t)|^2, over sum_k |W_k|^2",

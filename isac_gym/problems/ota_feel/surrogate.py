@@ -1,0 +1,273 @@
+r"""Rounds of over-the-air federated learning, without the learning: what precoders do to a round.
+
+In a round the devices send once. Channels age between rounds, and the server knows those of the
+round before when precoders are chosen, though its receiver knows those of the round. The echoes of
+a round sharpen the belief on the target, so that what is sensed early pays in every later round.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from isac_gym.core.errors import ScenarioError, ShapeError
+from isac_gym.core.process import Transition
+from isac_gym.core.random import Streams
+from isac_gym.core.units import linear_to_db
+from isac_gym.physics.channels import ar1_step
+from isac_gym.physics.precoding import alternating_precoders
+from isac_gym.problems.ota_feel.actions import (
+    ACTION_MODES,
+    ActionMap,
+    Directions,
+    directions,
+    filtered,
+    unit,
+)
+from isac_gym.problems.ota_feel.model import within_budget
+from isac_gym.problems.ota_feel.records import (
+    OtaFeelDecision,
+    OtaFeelInstance,
+    OtaFeelMetrics,
+)
+from isac_gym.problems.ota_feel.surrogate_view import OtaFeelState, OtaFeelView
+from isac_gym.problems.ota_feel.tracking import (
+    Belief,
+    first_belief,
+    kept_apart,
+    sharpened,
+    spread,
+    walked,
+)
+
+__all__ = ["OtaFeelSurrogate"]
+
+# Means of both objectives in dB under the base design, default sizes, 256 episodes
+_LEVEL_DB = {
+    ("none", "upa"): (16.6, 12.9),
+    ("none", "vertical"): (16.6, 2.3),
+    ("none", "horizontal"): (16.6, 1.6),
+    ("none", "literal"): (16.6, 1.9),
+    ("dft", "upa"): (3.0, 12.9),
+    ("dft", "vertical"): (3.0, 2.2),
+    ("dft", "horizontal"): (3.0, 1.6),
+    ("dft", "literal"): (3.0, 1.8),
+}
+_LEAST_BUDGET = 1e-6  # of the full power, once the energy is spent
+_RANGES = {
+    "correlation": (0.0, 1.0),
+    "walk_std_m": (0.0, 100.0),
+    "energy": (0.01, 1.0),
+    "preference": (0.0, 1.0),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class OtaFeelSurrogate(OtaFeelView):
+    """Precoders of every round, for aggregation and for localisation.
+
+    Attributes:
+        action_mode: ``residual``, ``null-space`` or ``raw``; see ``actions.py``.
+        is_scheduled: Power entries below -0.8 silence a device.
+        preference: Share of the learning objective in the reward; the rest is localisation.
+        walk_std_m: Standard deviation of the target's step per round and axis on the ground.
+        rounds: Alternating iterations of the base design per round; it starts from the last one.
+        first_rounds: The same before the first round.
+    """
+
+    objective_names: ClassVar[tuple[str, ...]] = ("learning", "localisation")
+
+    action_mode: str = "residual"
+    is_scheduled: bool = False
+    preference: float = 0.5
+    walk_std_m: float = 0.0
+    rounds: int = 5
+    first_rounds: int = 30
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.action_mode not in ACTION_MODES:
+            raise ScenarioError(
+                f"action_mode must be one of {ACTION_MODES}, got {self.action_mode!r}."
+            )
+        for name, (low, high) in _RANGES.items():
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise ScenarioError(f"{name} must be in [{low:g}, {high:g}], got {value!r}.")
+        if self.delay_rounds not in (0, 1):
+            raise ScenarioError(f"delay_rounds must be 0 or 1, got {self.delay_rounds!r}.")
+        for name in ("rounds", "first_rounds"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 10_000:
+                raise ScenarioError(f"{name} must be an integer in [0, 10000], got {value!r}.")
+
+    # --- actions ------------------------------------------------------------------------------
+
+    @property
+    def _map(self) -> ActionMap:
+        s = self.problem.scenario
+        return ActionMap(
+            mode=self.action_mode,
+            antennas=s.device_antennas,
+            streams=s.num_tasks,
+            is_scheduled=self.is_scheduled,
+        )
+
+    @property
+    def local_action_size(self) -> int:
+        """Numbers of one device."""
+        return self._map.size
+
+    def decode(self, state: OtaFeelState, action: Tensor) -> OtaFeelDecision:
+        """Decision of an action in [-1, 1]; within the power budgets.
+
+        Raises:
+            ShapeError: Wrong shape.
+        """
+        expected = (state.batch_size, self.action_size)
+        if action.shape != expected:
+            raise ShapeError(f"action: shape {tuple(action.shape)}, expected {expected}.")
+        action = action.to(state.dtype).clamp(-1, 1).unflatten(1, (self._devices, -1))
+        factor = self._map.decode(self._directions(state), action)
+        return OtaFeelDecision(_root(state) * factor)
+
+    def encode(self, state: OtaFeelState, decision: OtaFeelDecision) -> Tensor:
+        """Action whose decoding is ``decision``: exact but for ``null-space``, where it is near."""
+        factor = decision.precoder / _root(state)
+        return self._map.encode(self._directions(state), factor).flatten(1)
+
+    def _directions(self, state: OtaFeelState) -> Directions:
+        response, _ = self.problem.responses(state.measured)
+        toward, plan = response.to(state.plan.dtype), state.plan / _root(state)
+        if self.problem.scenario.pulse != "none":
+            return directions(plan, None, plan, toward)
+        heard = self.heard(state) * _root(state)
+        return directions(heard, state.measured.weight, plan, toward)
+
+    # --- time ---------------------------------------------------------------------------------
+
+    def initial(self, streams: Streams) -> OtaFeelState:
+        """Instances of ``Problem.sample``; the channels of the round before are drawn backwards."""
+        instance = self.problem.sample(streams)
+        belief = first_belief(self.problem.scenario, instance.target)
+        full = instance.max_power_w
+        known = instance
+        if self.delay_rounds:
+            known = instance.replace(channel=self._aged(instance, streams, "past"))
+        measured = self._seen(known, belief)
+        role = torch.stack([torch.ones_like(full), torch.zeros_like(full)], -1)
+        return OtaFeelState(
+            instance=instance,
+            measured=measured,
+            plan=self._planned(measured, role, None, self.first_rounds),
+            role=role,
+            estimate=belief.mean,
+            covariance=belief.covariance,
+            energy=self.horizon * self.energy * full,
+            power_w=torch.zeros_like(full),
+            nmse_task=torch.ones_like(instance.weight[:, 0]),
+            slot=torch.zeros_like(streams.seed),
+        )
+
+    def advance(
+        self, state: OtaFeelState, decision: OtaFeelDecision, streams: Streams
+    ) -> Transition:
+        """Score the round, sharpen the belief; then channels age and the target walks."""
+        i, s = state.instance, self.problem.scenario
+        metrics = self.problem.evaluate(i, decision)
+        after = self._sharpened(state, decision, streams)
+        objectives = self._objectives(metrics, after)
+        share = self.preference
+        reward = share * objectives[:, 0] + (1 - share) * objectives[:, 1]
+        energy = (state.energy - metrics.power_w).clamp_min(0)
+        step = self.walk_std_m * streams.normal("walk", 2, dtype=state.dtype)
+        moved = i.replace(
+            channel=self._aged(i, streams, "fading"),
+            target=walked(i.target, step, i.position, s.min_target_distance_m),
+            max_power_w=energy.clamp(_LEAST_BUDGET * s.max_power_w, s.max_power_w),
+        )
+        belief = Belief(after.mean, spread(after.covariance, self.walk_std_m))
+        known = moved if self.delay_rounds == 0 else moved.replace(channel=i.channel)
+        measured = self._seen(known, belief)
+        factor = decision.precoder / _root(state)
+        role = self._map.shape(self._directions(state), factor).detach()
+        slot = state.slot + 1
+        return Transition(
+            state=state.replace(
+                instance=moved,
+                measured=measured,
+                plan=self._planned(measured, role, state.plan, self.rounds),
+                role=role,
+                estimate=belief.mean,
+                covariance=belief.covariance,
+                energy=energy,
+                power_w=metrics.power_w,
+                nmse_task=metrics.nmse_task,
+                slot=slot,
+            ),
+            reward=reward,
+            objectives=objectives,
+            metrics=metrics,
+            terminated=slot >= self.horizon,
+            local_reward=reward[:, None].expand(-1, self._devices),
+        )
+
+    def _sharpened(
+        self, state: OtaFeelState, decision: OtaFeelDecision, streams: Streams
+    ) -> Belief:
+        information = self.problem.information(
+            state.instance,
+            decision,
+            interference=self.problem.scenario.sensing == "interference",
+        )
+        noise = streams.normal("echo", 3, dtype=state.dtype)
+        belief = Belief(state.estimate, state.covariance)
+        return sharpened(belief, information, state.instance.target, noise)
+
+    def _objectives(self, metrics: OtaFeelMetrics, belief: Belief) -> Tensor:
+        """Learning and localisation over the base design's, in 10 dB, (B, 2)."""
+        s, error = self.problem.scenario, metrics.nmse_task
+        learning = error[:, min(1, error.shape[1] - 1) :].mean(1)
+        bound = torch.diagonal(belief.covariance, dim1=1, dim2=2).sum(-1)
+        reached_db = -torch.stack([linear_to_db(learning), linear_to_db(bound)], -1)
+        return (reached_db - reached_db.new_tensor(_LEVEL_DB[s.pulse, s.array])) / 10
+
+    def _aged(self, instance: OtaFeelInstance, streams: Streams, name: str) -> Tensor:
+        """Channels a round later, or, the process being reversible, earlier; (B, K, N, M)."""
+        draw = streams.complex_normal(name, *instance.channel.shape[1:], dtype=instance.dtype)
+        amplitude = self.problem.channel_amplitude(instance.position)[..., None, None]
+        return ar1_step(instance.channel, amplitude * draw, correlation=self.correlation)
+
+    def _seen(self, instance: OtaFeelInstance, belief: Belief) -> OtaFeelInstance:
+        """An instance with the target where it is believed, never at a device."""
+        least = self.problem.scenario.min_target_distance_m
+        return instance.replace(target=kept_apart(belief.mean, instance.position, least))
+
+    @torch.no_grad()
+    def _planned(
+        self, measured: OtaFeelInstance, role: Tensor, start: Tensor | None, iterations: int
+    ) -> Tensor:
+        """Base design, (B, K, M, R), for devices that keep their roles (B, K, 2)."""
+        m, pulse = measured, self.problem.scenario.pulse
+        share, quiet = self._map.role(role)
+        if pulse != "none":  # nothing to meet in the sum: devices scale and filter by themselves
+            share, quiet = torch.ones_like(share), torch.zeros_like(quiet)
+        response, _ = self.problem.responses(m)
+        toward = unit(response.conj()).to(m.channel.dtype)
+        budget = share.clamp_min(_LEAST_BUDGET) * m.max_power_w
+        heard = filtered(m.channel.mH, toward, quiet).mH
+        sent = alternating_precoders(
+            heard,
+            m.weight,
+            budget,
+            self.planning_noise_w,
+            pulse=pulse,
+            iterations=iterations,
+            start=None if start is None else within_budget(start, budget),
+        )
+        return filtered(sent, toward, quiet)
+
+
+def _root(state: OtaFeelState) -> Tensor:
+    return state.measured.max_power_w.sqrt()[..., None, None]
