@@ -7,4 +7,9 @@ _HERE = "baselines.ota_feel"
 SOLVERS: dict[str, str] = {
     "ao": f"{_HERE}.alternating:Alternating",
     "ao-null-space": f"{_HERE}.alternating:AlternatingNullSpace",
+    "svd": f"{_HERE}.fixed:Svd",
+    "common-directions": f"{_HERE}.fixed:Common",
+    "random": f"{_HERE}.fixed:RandomPrecoder",
+    "beam-at-target": f"{_HERE}.fixed:BeamAtTarget",
+    "silent": f"{_HERE}.fixed:Silent",
 }
