@@ -13,13 +13,13 @@ from isac_gym.problems.ota_feel.locating import Locating
 from isac_gym.problems.ota_feel.training import Training
 from isac_gym.problems.ota_feel.transmission import SCALINGS
 
-__all__ = ["SCHEMES", "FederatedSettings"]
+__all__ = ["SCHEMES", "TASKS", "FederatedSettings"]
 
 SCHEMES = ("joint", "perfect", "ota", "setup-1", "setup-2", "single-shot")
 _LEARNING = ("joint", "perfect", "ota")
 _LOCATING = ("joint", "perfect", "setup-1", "setup-2")
 _PERFECT = ("perfect", "setup-1")
-_TASKS = {"joint": 2, "ota": 1, "setup-2": 1}
+TASKS = {"joint": 2, "ota": 1, "setup-2": 1}  # streams of a scheme; others take 1 or 2
 _CHOICES = {
     "action_mode": ACTION_MODES,
     "scheme": SCHEMES,
@@ -142,7 +142,7 @@ class FederatedSettings(OtaFeelFederatedView):
                     f"{name} must be an integer in [{least}, {most}], got {value!r}."
                 )
         tasks = self.problem.scenario.num_tasks
-        wanted = _TASKS.get(self.scheme, min(tasks, 2))
+        wanted = TASKS.get(self.scheme, min(tasks, 2))
         if tasks != wanted:
             raise ScenarioError(
                 f"num_tasks must be {wanted} with scheme {self.scheme!r}, got {tasks}."
