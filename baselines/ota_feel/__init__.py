@@ -12,4 +12,5 @@ SOLVERS: dict[str, str] = {
     "random": f"{_HERE}.fixed:RandomPrecoder",
     "beam-at-target": f"{_HERE}.fixed:BeamAtTarget",
     "silent": f"{_HERE}.fixed:Silent",
+    "uniform-forcing": f"{_HERE}.uniform_forcing:UniformForcing",
 }
