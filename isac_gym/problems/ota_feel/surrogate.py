@@ -11,27 +11,18 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from isac_gym.core.errors import ScenarioError, ShapeError
+from isac_gym.core.errors import ScenarioError
 from isac_gym.core.process import Transition
 from isac_gym.core.random import Streams
 from isac_gym.core.units import linear_to_db
 from isac_gym.physics.channels import ar1_step
-from isac_gym.physics.precoding import alternating_precoders
-from isac_gym.problems.ota_feel.actions import (
-    ACTION_MODES,
-    ActionMap,
-    Directions,
-    directions,
-    filtered,
-    unit,
-)
-from isac_gym.problems.ota_feel.model import within_budget
+from isac_gym.problems.ota_feel.acting import OtaFeelActing, demand_range
 from isac_gym.problems.ota_feel.records import (
     OtaFeelDecision,
     OtaFeelInstance,
     OtaFeelMetrics,
 )
-from isac_gym.problems.ota_feel.surrogate_view import OtaFeelState, OtaFeelView
+from isac_gym.problems.ota_feel.surrogate_view import OtaFeelState
 from isac_gym.problems.ota_feel.tracking import (
     Belief,
     first_belief,
@@ -55,97 +46,27 @@ _LEVEL_DB = {
     ("dft", "literal"): (3.0, 1.8),
 }
 _LEAST_BUDGET = 1e-6  # of the full power, once the energy is spent
-_RANGES = {
-    "correlation": (0.0, 1.0),
-    "walk_std_m": (0.0, 100.0),
-    "energy": (0.01, 1.0),
-    "preference": (0.0, 1.0),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
-class OtaFeelSurrogate(OtaFeelView):
+class OtaFeelSurrogate(OtaFeelActing):
     """Precoders of every round, for aggregation and for localisation.
 
     Attributes:
-        action_mode: ``residual``, ``null-space`` or ``raw``; see ``actions.py``.
-        is_scheduled: Power entries below -0.8 silence a device.
-        preference: Share of the learning objective in the reward; the rest is localisation.
         walk_std_m: Standard deviation of the target's step per round and axis on the ground.
-        rounds: Alternating iterations of the base design per round; it starts from the last one.
-        first_rounds: The same before the first round.
     """
 
     objective_names: ClassVar[tuple[str, ...]] = ("learning", "localisation")
 
-    action_mode: str = "residual"
-    is_scheduled: bool = False
-    preference: float = 0.5
     walk_std_m: float = 0.0
-    rounds: int = 5
-    first_rounds: int = 30
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.action_mode not in ACTION_MODES:
-            raise ScenarioError(
-                f"action_mode must be one of {ACTION_MODES}, got {self.action_mode!r}."
-            )
-        for name, (low, high) in _RANGES.items():
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise ScenarioError(f"{name} must be in [{low:g}, {high:g}], got {value!r}.")
+        demand_range("correlation", self.correlation, 0.0, 1.0)
+        demand_range("walk_std_m", self.walk_std_m, 0.0, 100.0)
+        demand_range("energy", self.energy, 0.01, 1.0)
         if self.delay_rounds not in (0, 1):
             raise ScenarioError(f"delay_rounds must be 0 or 1, got {self.delay_rounds!r}.")
-        for name in ("rounds", "first_rounds"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 10_000:
-                raise ScenarioError(f"{name} must be an integer in [0, 10000], got {value!r}.")
-
-    # --- actions ------------------------------------------------------------------------------
-
-    @property
-    def _map(self) -> ActionMap:
-        s = self.problem.scenario
-        return ActionMap(
-            mode=self.action_mode,
-            antennas=s.device_antennas,
-            streams=s.num_tasks,
-            is_scheduled=self.is_scheduled,
-        )
-
-    @property
-    def local_action_size(self) -> int:
-        """Numbers of one device."""
-        return self._map.size
-
-    def decode(self, state: OtaFeelState, action: Tensor) -> OtaFeelDecision:
-        """Decision of an action in [-1, 1]; within the power budgets.
-
-        Raises:
-            ShapeError: Wrong shape.
-        """
-        expected = (state.batch_size, self.action_size)
-        if action.shape != expected:
-            raise ShapeError(f"action: shape {tuple(action.shape)}, expected {expected}.")
-        action = action.to(state.dtype).clamp(-1, 1).unflatten(1, (self._devices, -1))
-        factor = self._map.decode(self._directions(state), action)
-        return OtaFeelDecision(_root(state) * factor)
-
-    def encode(self, state: OtaFeelState, decision: OtaFeelDecision) -> Tensor:
-        """Action whose decoding is ``decision``: exact but for ``null-space``, where it is near."""
-        factor = decision.precoder / _root(state)
-        return self._map.encode(self._directions(state), factor).flatten(1)
-
-    def _directions(self, state: OtaFeelState) -> Directions:
-        response, _ = self.problem.responses(state.measured)
-        toward, plan = response.to(state.plan.dtype), state.plan / _root(state)
-        if self.problem.scenario.pulse != "none":
-            return directions(plan, None, plan, toward)
-        heard = self.heard(state) * _root(state)
-        return directions(heard, state.measured.weight, plan, toward)
-
-    # --- time ---------------------------------------------------------------------------------
 
     def initial(self, streams: Streams) -> OtaFeelState:
         """Instances of ``Problem.sample``; the channels of the round before are drawn backwards."""
@@ -156,7 +77,7 @@ class OtaFeelSurrogate(OtaFeelView):
         if self.delay_rounds:
             known = instance.replace(channel=self._aged(instance, streams, "past"))
         measured = self._seen(known, belief)
-        role = torch.stack([torch.ones_like(full), torch.zeros_like(full)], -1)
+        role = self.first_role(instance)
         return OtaFeelState(
             instance=instance,
             measured=measured,
@@ -190,8 +111,7 @@ class OtaFeelSurrogate(OtaFeelView):
         belief = Belief(after.mean, spread(after.covariance, self.walk_std_m))
         known = moved if self.delay_rounds == 0 else moved.replace(channel=i.channel)
         measured = self._seen(known, belief)
-        factor = decision.precoder / _root(state)
-        role = self._map.shape(self._directions(state), factor).detach()
+        role = self.role_of(state, decision)
         slot = state.slot + 1
         return Transition(
             state=state.replace(
@@ -243,31 +163,3 @@ class OtaFeelSurrogate(OtaFeelView):
         """An instance with the target where it is believed, never at a device."""
         least = self.problem.scenario.min_target_distance_m
         return instance.replace(target=kept_apart(belief.mean, instance.position, least))
-
-    @torch.no_grad()
-    def _planned(
-        self, measured: OtaFeelInstance, role: Tensor, start: Tensor | None, iterations: int
-    ) -> Tensor:
-        """Base design, (B, K, M, R), for devices that keep their roles (B, K, 2)."""
-        m, pulse = measured, self.problem.scenario.pulse
-        share, quiet = self._map.role(role)
-        if pulse != "none":  # nothing to meet in the sum: devices scale and filter by themselves
-            share, quiet = torch.ones_like(share), torch.zeros_like(quiet)
-        response, _ = self.problem.responses(m)
-        toward = unit(response.conj()).to(m.channel.dtype)
-        budget = share.clamp_min(_LEAST_BUDGET) * m.max_power_w
-        heard = filtered(m.channel.mH, toward, quiet).mH
-        sent = alternating_precoders(
-            heard,
-            m.weight,
-            budget,
-            self.planning_noise_w,
-            pulse=pulse,
-            iterations=iterations,
-            start=None if start is None else within_budget(start, budget),
-        )
-        return filtered(sent, toward, quiet)
-
-
-def _root(state: OtaFeelState) -> Tensor:
-    return state.measured.max_power_w.sqrt()[..., None, None]

@@ -157,6 +157,12 @@ class OtaFeelView(Process):
                 lambda state: _log10(_offset(state).square().sum(-1)) / 2,
             ),
             Part(
+                "nearness",
+                1,
+                "distance of the nearest device to the estimate over the own one (K)",
+                _nearness,
+            ),
+            Part(
                 "energy",
                 1,
                 "energy left over that of the episode (K)",
@@ -265,6 +271,11 @@ class OtaFeelView(Process):
 
 def _offset(state: OtaFeelState) -> Tensor:
     return (state.measured.target[:, None] - state.measured.position) / _LENGTH_M
+
+
+def _nearness(state: OtaFeelState) -> Tensor:
+    distance = _offset(state).square().sum(-1).sqrt()
+    return distance.amin(-1, keepdim=True) / distance
 
 
 def _log10(x: Tensor) -> Tensor:
