@@ -20,6 +20,13 @@ FAMILY = Family(
             doc="20 rounds without learning: ageing channels known late, a belief on the target",
             parallel_id="isac/OtaFeel-v0",
         ),
+        EnvironmentEntry(
+            id="isac/OtaFeelFull-v0",
+            process=f"{_HERE}.federated:OtaFeelFederated",
+            doc="40 rounds with real training of every device, and a search for the target",
+            parallel_id="isac/OtaFeelFull-v0",
+            preset="joint",
+        ),
     ),
     formulas=(
         "received      y(t) = sum_k H_k C_k g_k(t) p_k(t) + z(t),  |C_k|_F^2 <= P_k",
