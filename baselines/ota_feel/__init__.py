@@ -13,4 +13,6 @@ SOLVERS: dict[str, str] = {
     "beam-at-target": f"{_HERE}.fixed:BeamAtTarget",
     "silent": f"{_HERE}.fixed:Silent",
     "uniform-forcing": f"{_HERE}.uniform_forcing:UniformForcing",
+    "varpro": f"{_HERE}.varpro:VarPro",
+    "varpro-lbfgs": f"{_HERE}.varpro:VarProLbfgs",
 }

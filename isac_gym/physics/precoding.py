@@ -30,6 +30,7 @@ __all__ = [
     "common_directions",
     "initial_precoders",
     "precoder_step",
+    "receiver_normal",
     "strongest_directions",
 ]
 
@@ -180,15 +181,29 @@ def best_receiver(link: Uplink, rows: Tensor, *, pulse: str) -> tuple[Tensor, Te
     Returns:
         conj M (B, N, R), or the conjugates of all M_k side by side (B, N, K R), and the error (B,).
     """
-    heard = (rows @ link.columns).flatten(1, 2)  # G^T, (B, K R, N)
-    if pulse == "none":
-        shaped = heard.unflatten(1, link.weight.shape[1:])
-        wanted = (link.weight[..., None] * shaped).sum(1).mH  # conj S
-    else:
-        wanted = heard.mH * link.weight.flatten(1)[:, None, :]
+    heard, wanted = _heard(link, rows, pulse)
     receiver = _receive(heard, wanted, link, pulse)
     gained = (receiver * wanted.conj()).real.sum((-2, -1))
     return receiver, link.weight.square().sum((-2, -1)) - gained
+
+
+def receiver_normal(link: Uplink, rows: Tensor, *, pulse: str) -> tuple[Tensor, Tensor]:
+    """Normal equations A M = S of the best receiver, both conjugate: (B, N, N) and (B, N, n).
+
+    At the best precoders of a receiver M, 2 (A M - S) is the gradient of the least error by M.
+    """
+    heard, wanted = _heard(link, rows, pulse)
+    eye = torch.eye(heard.shape[-1], dtype=heard.dtype, device=heard.device)
+    return heard.mH @ heard + link.noise_w[:, None, None] * eye, wanted
+
+
+def _heard(link: Uplink, rows: Tensor, pulse: str) -> tuple[Tensor, Tensor]:
+    """G^T (B, K R, N) and conj S (B, N, n)."""
+    heard = (rows @ link.columns).flatten(1, 2)
+    if pulse == "none":
+        shaped = heard.unflatten(1, link.weight.shape[1:])
+        return heard, (link.weight[..., None] * shaped).sum(1).mH
+    return heard, heard.mH * link.weight.flatten(1)[:, None, :]
 
 
 def best_precoders(
