@@ -199,12 +199,11 @@ class ScaCvxpy(Solver):
         ]
         like = network.noise
         power = torch.as_tensor(np.stack([e[0] for e in ends]), dtype=like.dtype)
-        used = torch.tensor([len(e[1]) for e in ends])
+        used = torch.tensor([len(e[1]) for e in ends], device=like.device)
         longest = max(1, int(used.max()))
         levels = [(e[1] + e[1][-1:] * longest or [np.nan] * longest)[:longest] for e in ends]
-        trace = Trace(
-            objective=linear_to_db(torch.tensor(levels, dtype=torch.float64)), length=used
-        )
+        history = torch.tensor(levels, dtype=torch.float64, device=like.device)
+        trace = Trace(objective=linear_to_db(history), length=used)
         status = torch.tensor([int(e[2]) for e in ends], device=like.device)
         return outcome(network, power.to(like.device), status=status, iterations=used, trace=trace)
 

@@ -18,8 +18,9 @@ from isac_gym.core.problem import Problem
 from isac_gym.core.random import Streams
 from isac_gym.core.records import TensorRecord
 from isac_gym.core.solution import Budget, Solution, Solver, Status
-from isac_gym.physics.a_optimal import ProbingTask, error_bound, factor
+from isac_gym.physics.a_optimal import ProbingTask, error_bound
 from isac_gym.problems.multi_user_imaging.design import ProbingDecision
+from isac_gym.problems.multi_user_imaging.probing_actions import root_of
 
 _MARGIN = {torch.float64: 1e-12, torch.float32: 2e-5}  # over the SINR needed
 
@@ -80,8 +81,9 @@ def randomised(covariance: Tensor, draws: int, seed: int, name: str) -> Tensor:
     """Beams W^1/2 xi, xi standard normal, each with power tr W, (B, draws, N).
 
     The same xi in every lane: a lane's answer does not depend on where it stands in the batch.
+    W^1/2 is Hermitian: a factor made of eigenvectors has phases that differ between libraries.
     """
-    root, size = factor(covariance), covariance.shape[-1]
+    root, size = root_of(covariance), covariance.shape[-1]
     streams = Streams.from_seed(seed, 1, device=covariance.device)
     xi = streams.complex_normal(name, size, draws, dtype=covariance.real.dtype)
     drawn = (root @ xi).mT

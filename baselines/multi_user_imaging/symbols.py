@@ -40,7 +40,8 @@ def residual_and_gain(
 def svd_symbols(residual: Tensor, gain: Tensor, *, is_aligned: bool = True) -> Tensor:
     """Symbols (B, L) of mean energy 1 along the first left singular vector of the residuals.
 
-    The vector comes from the K x K Gram matrix. Unaligned, its phase is that of the eigenvector.
+    The vector comes from the K x K Gram matrix. Its phase is arbitrary: unaligned, the first entry
+    of the right singular vector is real and not negative, whatever the library returns.
 
     Args:
         residual: (B, L, K).
@@ -50,11 +51,11 @@ def svd_symbols(residual: Tensor, gain: Tensor, *, is_aligned: bool = True) -> T
     gram = residual.mH @ residual
     right = hermitian_eigh(gram)[1][..., -1]  # (B, K): residual ~ c right^H
     symbol = (residual @ right[..., None])[..., 0]
-    if is_aligned:
-        turn = (gain * right).sum(-1)  # residual @ right = c sum_k z_k right_k
-        size = turn.abs()
-        unit = torch.where(size > _LEAST, turn / size.clamp_min(_LEAST), 1.0)
-        symbol = symbol * unit.conj()[..., None]
+    # residual @ right = c sum_k z_k right_k
+    turn = (gain * right).sum(-1) if is_aligned else right[..., 0]
+    size = turn.abs()
+    unit = torch.where(size > _LEAST, turn / size.clamp_min(_LEAST), 1.0)
+    symbol = symbol * unit.conj()[..., None]
     return symbol / squared(symbol).mean(-1, keepdim=True).clamp_min(_WEIGHT).sqrt()
 
 

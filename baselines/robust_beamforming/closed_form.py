@@ -59,7 +59,8 @@ def beams(instance: RobustBeamformingInstance, kind: str) -> Tensor:
     """Beams of equal power, full budget per base station.
 
     Model: v_lk ~ (load I + sum_cj h_lcj h_lcj^H)^-1 h_llk; ``rzf`` loads with
-    I K / P + sum eps^2 / N, the mean effect of noise and CSI errors.
+    I K / P + sum eps^2 / N, the mean effect of noise and CSI errors. With fewer users than antennas
+    the inverse is that of the users' Gram matrix, which is well conditioned where this one is not.
 
     Args:
         instance: Instances, batch size B.
@@ -71,15 +72,20 @@ def beams(instance: RobustBeamformingInstance, kind: str) -> Tensor:
     i = instance
     batch, cells, _, users, antennas = i.channel.shape
     rows = i.channel.reshape(batch, cells, cells * users, antennas)
-    gram = rows.mT @ rows.conj()  # sum h h^H
-    mean = torch.diagonal(gram, dim1=-2, dim2=-1).real.mean(-1)
+    mean = (rows.real.square() + rows.imag.square()).sum((-2, -1)) / antennas
     if kind == "rzf":
         load = cells * users / i.max_power_w + i.radius.square().sum((-2, -1)) / antennas
     else:
         load = _LOADING[kind] * mean
-    eye = torch.eye(antennas, dtype=gram.dtype, device=gram.device)
-    own = torch.diagonal(i.channel, dim1=1, dim2=2).permute(0, 3, 2, 1)  # (B, c, N, k)
-    solved, _ = torch.linalg.solve_ex(gram + load[..., None, None] * eye, own)
+    eye = torch.eye(min(cells * users, antennas), dtype=rows.dtype, device=rows.device)
+    if cells * users < antennas:
+        picked = eye.unflatten(1, (cells, users)).movedim(1, 0)  # (c, c k, k)
+        gram = rows.conj() @ rows.mT + load[..., None, None] * eye
+        solved = rows.mT @ torch.linalg.solve_ex(gram, picked.expand(batch, -1, -1, -1))[0]
+    else:
+        own = torch.diagonal(i.channel, dim1=1, dim2=2).permute(0, 3, 2, 1)  # (B, c, N, k)
+        gram = rows.mT @ rows.conj() + load[..., None, None] * eye  # sum h h^H + load
+        solved, _ = torch.linalg.solve_ex(gram, own)
     size = (solved.real.square() + solved.imag.square()).sum(-2, keepdim=True).sqrt()
     return unit_power((solved / size).mT, i.max_power_w)
 

@@ -3,9 +3,11 @@
 import pytest
 import torch
 
-from agents.amortised.train import AmortisedConfig, train
+from agents.amortised.train import AmortisedConfig, gradient_steps, make_network, train
 from agents.evaluation import FloorPolicy, play
+from agents.training import TrainingTask
 from isac_gym.core.errors import ScenarioError
+from tests.conftest import environment_ids
 
 TINY = AmortisedConfig(hidden=(32,), num_envs=64, pool_size=512, warm_up=5)
 
@@ -32,6 +34,18 @@ def test_train__improves_a_process_in_time(toy_task):
     values = [point.value for point in recorder.curve]
     assert max(values) > values[0]
     assert max(values) > 0.98 * float(floor)  # equal power is nearly optimal on the toy
+
+
+@pytest.mark.parametrize("environment", environment_ids())
+def test_gradient_steps__move_every_environment(environment):
+    config = AmortisedConfig(hidden=(8,), num_envs=4, pool_size=8, window=2, warm_up=1)
+    task = TrainingTask(environment=environment, steps=16)  # ramps rule the first two slots
+    network = make_network(task, config)
+    before = weights(network).detach().clone()
+    list(gradient_steps(network, task, config))
+    after = weights(network).detach()
+    assert after.isfinite().all()
+    assert not torch.equal(after, before)
 
 
 def test_train__is_reproducible_and_depends_on_the_seed(toy_task):

@@ -300,9 +300,10 @@ class AdaptiveSensing(AdaptiveSensingView):
         now = aged(now, streams, self.correlation)
         now = now.replace(image=moved(s, now.image, streams, self.move_probability))
         start = (1 - _REFRESH) * state.greedy + _REFRESH * equal_power(state.greedy)
-        _, greedy = planned(
-            problem, known, iterations=self.refinements, tolerance=_PLAN_TOLERANCE, start=start
-        )
+        with torch.no_grad():  # a plan is a map of the action, not a consequence of the last one
+            _, greedy = planned(
+                problem, known, iterations=self.refinements, tolerance=_PLAN_TOLERANCE, start=start
+            )
         return state.replace(instance=now, measured=known, greedy=greedy)
 
 

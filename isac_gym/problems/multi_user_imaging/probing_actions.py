@@ -164,9 +164,22 @@ def coded_mixture(plans: Tensor, factor: Tensor) -> Tensor:
 
 
 def root_of(covariance: Tensor) -> Tensor:
-    """Hermitian root, (B, N, N), of a Hermitian positive semidefinite matrix."""
-    value, vector = hermitian_eigh((covariance + covariance.mH) / 2)
-    return (vector * value.clamp_min(0).sqrt()[:, None]) @ vector.mH
+    """Hermitian root S, (B, N, N), of a Hermitian positive semidefinite matrix W.
+
+    Its derivative solves S dS + dS S = dW, which repeated eigenvalues do not disturb; what both
+    ends of dW map to zero has none and counts as constant.
+    """
+    whole = (covariance + covariance.mH) / 2
+    value, vector = hermitian_eigh(whole.detach())
+    size = value.clamp_min(0).sqrt()
+    root = (vector * size[:, None]) @ vector.mH
+    if not whole.requires_grad:
+        return root
+    both = size[:, :, None] + size[:, None]
+    is_real = both > torch.finfo(size.dtype).eps ** 0.5 * size[:, -1:, None]
+    rate = torch.where(is_real, 1 / torch.where(is_real, both, 1), 0)
+    change = vector.mH @ (whole - whole.detach()) @ vector  # zero, with the gradient of W
+    return root + vector @ (rate * change) @ vector.mH
 
 
 # --- plans --------------------------------------------------------------------------------------

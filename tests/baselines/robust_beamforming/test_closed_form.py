@@ -49,6 +49,25 @@ def expected_beams(instance, row, cell, kind):
     return v * np.sqrt(budget / len(v))
 
 
+@pytest.mark.parametrize("preset", ["paper", "small", "two-users", "large"])
+@pytest.mark.parametrize(("kind", "loading"), [("mrt", 1e9), ("zf", 1e-9)])
+def test_beams__are_those_of_singular_values_to_rounding(kind, loading, preset):
+    instance = uneven(draw(make(preset), 3))
+    found = beams(instance, kind).numpy()
+    for row in range(3):
+        for cell, beam in enumerate(found[row]):
+            h = rows_of(instance, row, cell)
+            left, size, right = np.linalg.svd(h, full_matrices=False)
+            load = loading * (size**2).sum() / h.shape[1]
+            v = (left * (size / (size**2 + load))) @ right
+            users = len(beam)
+            v = v[cell * users : (cell + 1) * users]
+            v *= np.linalg.norm(beam, axis=1, keepdims=True) / np.linalg.norm(
+                v, axis=1, keepdims=True
+            )
+            np.testing.assert_allclose(beam, v, rtol=0, atol=1e-11 * abs(v).max())
+
+
 @pytest.mark.parametrize("preset", ["paper", "two-users", "large"])
 @pytest.mark.parametrize(("kind", "accuracy"), [("mrt", 1e-7), ("zf", 1e-6), ("rzf", 1e-10)])
 def test_beams__are_the_textbooks(kind, accuracy, preset):

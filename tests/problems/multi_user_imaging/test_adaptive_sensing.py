@@ -47,6 +47,24 @@ def test_every_frame__meets_power_and_sinr(variant):
         assert (result.metrics.violation[reachable] < 1e-9).all()
 
 
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_reward__gradient_in_the_action_is_that_of_differences(variant):
+    process = make(variant)
+    streams = Streams.from_seed(5, 3)
+    state = process.initial(streams)
+    generator = torch.Generator().manual_seed(1)
+    action, way = torch.rand(2, 3, process.action_size, generator=generator).double() - 0.5
+
+    def reward(at):
+        return process.advance(state, process.decode(state, at), streams.at_step(1)).reward
+
+    slope = torch.autograd.functional.jvp(reward, action, way)[1]
+    step = 1e-4 * way
+    torch.testing.assert_close(
+        (reward(action + step) - reward(action - step)) / 2e-4, slope, rtol=1e-5, atol=1e-7
+    )
+
+
 def test_reward__telescopes():
     for mode in ("truth", "posterior"):
         process = make(reward_mode=mode)

@@ -118,6 +118,25 @@ def test_planned__closed_form_is_near_the_joint_optimum():
     assert float((best / bound).mean()) > 0.94
 
 
+@pytest.mark.parametrize("values", [[1.0, 1, 1, 1], [1.0, 1, 2, 2], [0.1, 1, 2, 3]])
+def test_root_of__gradient_does_not_mind_repeated_eigenvalues(values):
+    basis = torch.linalg.qr(random_factor(1, 4))[0]
+    whole = (basis * torch.tensor(values).sqrt()).requires_grad_()
+    assert torch.autograd.gradcheck(lambda half: root_of(half @ half.mH), whole)
+    root = root_of(whole @ whole.mH)
+    torch.testing.assert_close(root @ root, whole @ whole.mH)
+    torch.testing.assert_close(root, root_of((whole @ whole.mH).detach()), rtol=0, atol=0)
+
+
+def test_root_of__gradient_is_finite_where_the_matrix_is_singular():
+    half = random_factor(3, 4)[..., :2].clone()
+    half[1] = 0
+    half.requires_grad_()
+    root_of(half @ half.mH).abs().square().sum().backward()
+    assert half.grad.isfinite().all()
+    assert (half.grad[0] != 0).any()
+
+
 def test_spectral__ratio_of_shares():
     basis = equal_power(torch.zeros(1, 4, 4, dtype=torch.complex128)) * 4
     action = torch.tensor([[1.0, -1.0, -1.0, -1.0]], dtype=torch.float64)
