@@ -2,9 +2,9 @@ r"""Precoders for the position alone: the least Cramer-Rao bound, certified.
 
 With S_k = C_k C_k^H = P_k Z_k the information of the echoes without interference is linear,
 
-    J_ij(Z) = 2 Re sum_k (T P_k / zeta_k^2) tr (E_ki^H E_kj Z_k),   E_ki = da_ki a_k^T + a_k da_ki^T,
+    J_ij(Z) = 2 Re sum_k (T P_k / zeta_k^2) tr (E_ki^H E_kj Z_k),  E_ki = da_ki a_k^T + a_k da_ki^T,
 
-and log tr (J + prior)^-1 is convex: along a line J + t D, a congruence makes both diagonal, so that
+and log tr (J + prior)^-1 is convex: along a line J + t D a congruence makes both diagonal, so that
 the trace is a sum of terms c / (1 + t d) with c > 0, each log-convex. Spectral projected gradients
 minimise it, with a lower bound from every iterate (:mod:`baselines.ota_feel.block_descent`). It
 holds for the bound with interference as well, whose J is never larger.
@@ -19,34 +19,33 @@ Source: the OTA-FEEL paper, theorem 1; the convex form, its certificate and the 
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, cast
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
+from baselines.ota_feel.alternating import typed
 from baselines.ota_feel.block_descent import Blocks, descend, isotropic
+from baselines.ota_feel.claims import claim
 from isac_gym.core.errors import ScenarioError
 from isac_gym.core.linalg import hermitian_eigh
 from isac_gym.core.problem import Problem
 from isac_gym.core.records import TensorRecord
-from isac_gym.core.solution import Budget, Certificate, Solution, Solver, Status, Trace
+from isac_gym.core.solution import Budget, Solution, Solver, Trace
 from isac_gym.core.units import linear_to_db
 from isac_gym.problems.ota_feel.model import OtaFeel, OtaFeelDecision, OtaFeelInstance
 
 __all__ = [
     "SensingOnly",
     "SensingTask",
-    "claimed",
     "least_bound",
     "log_bound",
     "reduced",
     "sensing_task",
-    "typed",
 ]
 
-_DOUBT = 0.25  # rounding of a bound relative to it, over eps times a condition number
+_DOUBT = 1.0  # rounding of a bound relative to it, over eps times a condition number
 _SPAN = 4  # dimensions of a and its three derivatives
-_SINGLE = 16  # change of an objective by rounding an instance to single precision, in eps cond
 
 
 class SensingTask(NamedTuple):
@@ -59,12 +58,6 @@ class SensingTask(NamedTuple):
 
     kernel: Tensor
     prior: Tensor
-
-
-def typed(problem: Problem, instance: TensorRecord) -> tuple[OtaFeel, OtaFeelInstance]:
-    """Problem, and instance in double precision, as what the registry guarantees they are."""
-    wide = instance.to(dtype=torch.float64)
-    return cast(OtaFeel, problem), cast(OtaFeelInstance, wide)
 
 
 def sensing_task(problem: OtaFeel, instance: OtaFeelInstance) -> SensingTask:
@@ -81,7 +74,7 @@ def sensing_task(problem: OtaFeel, instance: OtaFeelInstance) -> SensingTask:
 
 
 def log_bound(task: SensingTask, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """log tr (J(Z) + prior)^-1 (B,), its slope (B, K, M, M), and a limit of their rounding (B,).
+    """Log tr (J(Z) + prior)^-1 (B,), its slope (B, K, M, M), and a limit of their rounding (B,).
 
     Args:
         task: The instance.
@@ -106,7 +99,7 @@ def log_bound(task: SensingTask, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def least_bound(
     problem: OtaFeel, instance: OtaFeelInstance, *, iterations: int = 500, tolerance: float = 1e-6
 ) -> Blocks:
-    """Least log of the position bound in m^2 without interference, of any rank, and its covariances.
+    """Least log of the bound in m^2 without interference, at any rank, and its covariances.
 
     Args:
         problem: The problem.
@@ -170,14 +163,14 @@ def _one_less(factor: Tensor, kept: Tensor) -> Tensor:
 
 def _hermitian_basis(size: int, like: Tensor) -> Tensor:
     """Orthonormal real basis of Hermitian matrices, (size^2, size, size)."""
-    found = torch.zeros(size * size, size, size, dtype=like.dtype)
+    real, imaginary = torch.zeros(2, size * size, size, size, dtype=torch.float64)
     half = math.sqrt(0.5)
     for i in range(size):
-        found[i * size + i, i, i] = 1
+        real[i * size + i, i, i] = 1
         for j in range(i):
-            found[i * size + j, i, j] = found[i * size + j, j, i] = half
-            found[j * size + i, i, j], found[j * size + i, j, i] = 1j * half, -1j * half
-    return found.to(like.device)
+            real[i * size + j, i, j] = real[i * size + j, j, i] = half
+            imaginary[j * size + i, i, j], imaginary[j * size + i, j, i] = half, -half
+    return torch.complex(real, imaginary).to(like)
 
 
 def _strongest(factor: Tensor) -> Tensor:
@@ -185,19 +178,67 @@ def _strongest(factor: Tensor) -> Tensor:
     return factor @ hermitian_eigh(factor.mH @ factor)[1][..., -1:]
 
 
-def claimed(problem: OtaFeel, log_error: Tensor | None, log_crb: Tensor | None) -> Tensor:
-    """Bound of the objective, (B,) dB, of lower bounds of log nmse and log crb / m^2.
+@dataclass(frozen=True, kw_only=True)
+class SensingOnly(Solver):
+    """The covariances of least position bound, cut to R streams without loss where R >= 2.
 
-    A part whose weight is zero is not looked at, and no lower bound (-inf) is no claim (inf).
+    Certifies scenarios whose objective is the position bound alone: tightly for ``ideal``, and for
+    ``interference`` because no echo that disturbs makes a bound smaller.
+
+    Attributes:
+        iterations: Largest number of steps, >= 1; about 8 are taken.
+        tolerance: Relative gap of the position bound at which a lane has converged, > 0.
     """
-    share, total = problem.scenario.sensing_weight, 0.0
-    for weight, part in ((1 - share, log_error), (share, log_crb)):
-        if weight > 0 and part is not None:
-            total = total - weight * (10 / math.log(10)) * part
-    return cast(Tensor, total)
 
+    name: ClassVar[str] = "sensing-only"
+    summary: ClassVar[str] = "least position bound without interference, certified; no aggregation"
+    certifies: ClassVar[bool] = True
 
-def solver_limits(iterations: int, tolerance: float, budget: Budget) -> tuple[int, float]:
-    """Iterations and tolerance of a solve."""
-    count = iterations if budget.iterations is None else budget.iterations
-    return count, tolerance if budget.tolerance is None else budget.tolerance
+    iterations: int = 500
+    tolerance: float = 1e-7
+
+    def __post_init__(self) -> None:
+        if self.iterations < 1:
+            raise ScenarioError(f"iterations must be >= 1, got {self.iterations}.")
+        if not 0 < self.tolerance < math.inf:
+            raise ScenarioError(f"tolerance must be > 0, got {self.tolerance}.")
+
+    def solve(
+        self,
+        problem: Problem,
+        instance: TensorRecord,
+        *,
+        budget: Budget = Budget(),
+        seed: int = 0,
+        start: TensorRecord | None = None,
+    ) -> Solution:
+        """See :class:`Solver`; deterministic, a start is not needed.
+
+        The trace is there where the objective is the position bound without interference.
+        """
+        setup, i = typed(problem, instance)
+        s, dtype = setup.scenario, instance.dtype
+        count = self.iterations if budget.iterations is None else budget.iterations
+        tolerance = self.tolerance if budget.tolerance is None else budget.tolerance
+        found = least_bound(setup, i, iterations=count, tolerance=tolerance)
+        factor = reduced(sensing_task(setup, i), found.point, s.num_tasks)
+        precoder = i.max_power_w.sqrt()[..., None, None] * factor
+        is_all, is_ideal = s.sensing_weight == 1, s.sensing == "ideal"
+        trace = Trace(
+            objective=-linear_to_db(found.history.exp()).to(dtype), length=found.iterations
+        )
+        return Solution(
+            decision=OtaFeelDecision(precoder).to(dtype=dtype),
+            status=found.status,
+            iterations=found.iterations,
+            trace=trace if is_all and is_ideal else None,
+            certificate=claim(
+                setup,
+                log_crb=found.lower,
+                dtype=dtype,
+                kind="dual" if is_ideal else "relaxation",
+                source="least bound without interference, less its gap by convexity",
+            )
+            if is_all
+            else None,
+        )

@@ -9,8 +9,11 @@ Terms with w_j^2 <= t are at least w_j^2 - t, since q_j >= 0. The others are at 
 (w_j^2 - t)(1 - r_j), since A >= g_j g_j^H + noise and |g_j|^2 <= P_k lambda_max(H_k^H H_k) give
 q_j <= r_j = s / (1 + s), s = P_k lambda_max(H_k^H H_k) / noise. What is left is tr A^-1 in
 A = sum_k H_k S_k H_k^H + noise, whose logarithm is convex in the covariances S_k (see
-:mod:`baselines.ota_feel.sensing`) and minimised with a certificate. The best threshold is one of the
-w_j^2, or 0: the bound is concave and piecewise linear in t.
+:mod:`baselines.ota_feel.sensing`) and minimised with a certificate. The best threshold is one of
+the w_j^2, or 0: the bound is concave and piecewise linear in t.
+
+A position bound joins in at no loss: with fixed, slope >= 0 the logarithm of fixed + slope tr A^-1
+is convex as well, so that the weighted sum with the log of the position bound has one minimum.
 
 Equal weights w and K R > N: t = w^2 gives w^2 (K R - N + noise tr A^-1), which *is* the error, so
 that only the rank of S_k is relaxed. Unequal ones: never below
@@ -24,12 +27,15 @@ import torch
 from torch import Tensor
 
 from baselines.ota_feel.block_descent import Blocks, descend, isotropic
+from baselines.ota_feel.sensing import SensingTask, log_bound
 from isac_gym.core.linalg import hermitian_eigh
 from isac_gym.problems.ota_feel.model import OtaFeelInstance
 
 __all__ = [
+    "JointTask",
     "SeparationTask",
     "Threshold",
+    "joint_bound",
     "least_inverse",
     "log_inverse",
     "separation_bound",
@@ -77,7 +83,7 @@ def separation_task(instance: OtaFeelInstance, noise_w: float) -> SeparationTask
 
 
 def log_inverse(task: SeparationTask, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """log tr A^-1 (B,) with A = sum_k H_k Z_k H_k^H + I, slope (B, K, M, M), rounding (B,)."""
+    """Log tr A^-1 (B,) with A = sum_k H_k Z_k H_k^H + I, slope (B, K, M, M), rounding (B,)."""
     channel = task.channel
     a = (channel @ z @ channel.mH).sum(1)
     eye = torch.eye(a.shape[-1], dtype=a.dtype, device=a.device)
@@ -130,3 +136,67 @@ def separation_bound(
     least = found.lower.exp()  # 0 where there is no claim
     best = threshold_bound(task, least)
     return best.fixed + best.slope * least, found
+
+
+class JointTask(NamedTuple):
+    """Both parts of the objective in the covariances over the budgets.
+
+    Attributes:
+        channel: See :class:`SeparationTask`.
+        square: See :class:`SeparationTask`.
+        reach: See :class:`SeparationTask`.
+        fixed: See :class:`Threshold`.
+        slope: See :class:`Threshold`.
+        kernel: See :class:`baselines.ota_feel.sensing.SensingTask`.
+        prior: See :class:`baselines.ota_feel.sensing.SensingTask`.
+        weight: w of the position bound, (B,).
+    """
+
+    channel: Tensor
+    square: Tensor
+    reach: Tensor
+    fixed: Tensor
+    slope: Tensor
+    kernel: Tensor
+    prior: Tensor
+    weight: Tensor
+
+
+def joint_score(task: JointTask, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(1 - w) log (fixed + slope tr A^-1) + w log bound (B,), its slope, and their rounding."""
+    log_trace, pull, doubt = log_inverse(SeparationTask(task.channel, task.square, task.reach), z)
+    log_crb, push, unsure = log_bound(SensingTask(task.kernel, task.prior), z)
+    tiny = torch.finfo(doubt.dtype).tiny
+    moving = task.slope * log_trace.exp()
+    error = (task.fixed + moving).clamp_min(tiny)
+    w, part = task.weight, moving / error
+    each = w[:, None, None, None]
+    slope = (1 - each) * part[:, None, None, None] * pull + each * push
+    score = (1 - w) * error.log() + w * log_crb
+    return score, slope, (1 - w) * (doubt + _ROUNDING) + w * unsure
+
+
+def joint_bound(
+    task: SeparationTask,
+    best: Threshold,
+    sensing: SensingTask,
+    weight: float,
+    *,
+    start: Tensor,
+    iterations: int = 500,
+    tolerance: float = 1e-6,
+) -> Blocks:
+    """Least (1 - w) log nmse + w log bound without interference: its ``lower`` is certified.
+
+    Args:
+        task: Aggregation part.
+        best: From :func:`threshold_bound`.
+        sensing: Position part.
+        weight: w, in (0, 1).
+        start: First covariances over the budgets, (B, K, M, M).
+        iterations: Largest number of steps, >= 1.
+        tolerance: Gap at which a lane stops, > 0.
+    """
+    w = torch.full_like(best.fixed, weight)
+    data = JointTask(*task, *best, *sensing, w)
+    return descend(joint_score, data, start, iterations=iterations, tolerance=tolerance)

@@ -1,17 +1,17 @@
 r"""Best known trade-offs of aggregation and position bound: gradients of the precoders themselves.
 
-The receiver is eliminated: the error of the MMSE receiver is a smooth function of C, and so are both
-position bounds. Adam on C over its budget, projected after every step, minimises
+The receiver is eliminated: the error of the MMSE receiver is a smooth function of C, and so are
+both position bounds. Adam on C over its budget, projected after every step, minimises
 
     (1 - w) log nmse + w log crb                   a weight, the scenario's own by default
     log nmse + penalty max(0, log crb - log cap)   a cap on the position bound
 
-from several starts: precoders of the aggregation alone, of the position alone, and mixtures of both.
-With R < M antennas a device can send into the null space of M^H H_k at no cost to the aggregation,
-which is why a little of the position bound is nearly free.
+from several starts: precoders of the aggregation alone, of the position alone, and mixtures. With
+R < M antennas a device can send into the null space of M^H H_k at no cost to the aggregation, which
+is why a little of the position bound is nearly free.
 
-Nothing is certified here. With interference the bound is not convex in the covariances: a device that
-lights the target better blinds its neighbours.
+Nothing is certified here. With interference the bound is not convex in the covariances: a device
+that lights the target better blinds its neighbours.
 """
 
 import math
@@ -23,7 +23,8 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from baselines.ota_feel.sensing import least_bound, reduced, sensing_task, typed
+from baselines.ota_feel.alternating import typed
+from baselines.ota_feel.sensing import least_bound, reduced, sensing_task
 from isac_gym.core.errors import ScenarioError
 from isac_gym.core.problem import Problem
 from isac_gym.core.random import Streams
@@ -125,9 +126,11 @@ def _capped(parts: Parts, *, log_cap: Tensor) -> Tensor:
 
 
 class _Run(NamedTuple):
-    precoder: Tensor  # best of every lane, (B, K, M, R)
-    loss: Tensor  # (B,)
-    history: Tensor  # (B, L)
+    """Best precoders (B, K, M, R), their loss (B,), and the best one after every step (B, L)."""
+
+    precoder: Tensor
+    loss: Tensor
+    history: Tensor
 
 
 def _descend(
@@ -181,10 +184,10 @@ def _best_of(
     count = first.shape[1]
     rows = torch.arange(len(first), device=first.device).repeat_interleave(count)
     run = _descend(problem, instance[rows], first.flatten(0, 1), loss, iterations)
-    parts = [x.unflatten(0, (-1, count)) for x in run]
-    pick = parts[1].argmin(1)
+    precoder, loss, history = (x.unflatten(0, (-1, count)) for x in run)
+    pick = loss.argmin(1)
     lane = torch.arange(len(first), device=first.device)
-    return _Run(*(x[lane, pick] for x in parts[:2]), parts[2].amin(1))
+    return _Run(precoder[lane, pick], loss[lane, pick], history.amin(1))
 
 
 def front(
