@@ -146,13 +146,13 @@ def evidence(echoes: Echoes, *, likelihood: str) -> Evidence:
     return Evidence(echoes.cross, echoes.power, total, share, samples)
 
 
-def responses_at(
-    problem: OtaFeel, instance: OtaFeelInstance, points: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Responses (B, P, K, M) and derivatives (B, P, K, M, 3) for targets at points (B, P, 3)."""
-    s, position = problem.scenario, instance.position.to(torch.float64)
-    count = points.shape[1]
-    device = position[:, None].expand(-1, count, -1, -1).flatten(0, 1)
+def responses_at(problem: OtaFeel, position: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
+    """Responses (B, P, K, M) and derivatives (B, P, K, M, 3) for targets at points (B, P, 3).
+
+    Devices are at ``position`` (B, K, 3) m.
+    """
+    s, count = problem.scenario, points.shape[1]
+    device = position.to(torch.float64)[:, None].expand(-1, count, -1, -1).flatten(0, 1)
     a, slope = response(
         device,
         points.to(torch.float64).flatten(0, 1),

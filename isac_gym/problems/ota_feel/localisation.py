@@ -5,13 +5,11 @@ from one random start ends in a local maximum too often. The stream of localisat
 for two symbols per round, so the search is sent over it, three kinds of rounds:
 
 1. ``search``: every device sends its log-likelihood at the points of a grid over the region in
-   which the target may be. The likelihood is that of a cell: v normal around the point, the model
-   linear inside, so that a peak far narrower than the cell is not missed:
-
-       L + g^T (J + 1 / s^2)^-1 g / 2 - log det (1 + s^2 J) / 2.
-
-   Values far below a device's best are raised to a floor: they are out anyway, and symbols of unit
-   variance should tell the others apart. The server keeps the best few peaks of the noisy sum.
+   which the target may be: its maximum over the cell of the point, by a few scoring steps of its
+   own that do not leave the cell. So a peak far narrower than the cell is not missed, and the sum
+   is nearly an upper bound of what the cell can give. Values far below a device's best are raised
+   to a floor: they are out anyway, and symbols of unit variance should tell the others apart. The
+   server keeps the best few peaks of the noisy sum.
 2. ``score``: the score at every candidate, two symbols each; v += eta (J + damping)^-1 g, J the
    server's own information matrix; or the paper's plain gradient.
 3. ``elect``: the log-likelihoods at the candidates; the best one stays.
@@ -57,6 +55,7 @@ _DEPTH = 30.0  # log-likelihood below a device's best at which differences stop 
 _DAMPING = 1e-3
 _MAX_STEP_M = 5.0
 _MARGIN_M = 10.0  # estimates may leave the region by this much
+_CLIMBS = 2
 _NUMBERS = 1 << 21  # complex numbers of one chunk of the grid
 
 
@@ -67,12 +66,12 @@ class SearchGrid:
     Attributes:
         points: (G, 3) m, radius slowest, then angle, then height.
         shape: Numbers of radii, angles and heights.
-        spread_m: Standard deviation of the cell of a point, m.
+        half_m: Half the side of the cell of a point, m.
     """
 
     points: Tensor
     shape: tuple[int, int, int]
-    spread_m: float
+    half_m: float
 
     @classmethod
     def of(cls, scenario: OtaFeelScenario, *, spacing_m: float | None = None) -> "SearchGrid":
@@ -102,7 +101,7 @@ def local_values(
     problem: OtaFeel, instance: OtaFeelInstance, heard: Evidence, points: Tensor
 ) -> Tensor:
     """Log-likelihood of every device at candidates (B, C, 3), floored, (B, K, C)."""
-    a, _ = responses_at(problem, instance, points)
+    a, _ = responses_at(problem, instance.position, points)
     return _floored(value_of(heard, a).mT)
 
 
@@ -110,7 +109,7 @@ def local_scores(
     problem: OtaFeel, instance: OtaFeelInstance, heard: Evidence, points: Tensor
 ) -> Tensor:
     """Score of every device at candidates (B, C, 3), (B, K, 3 C), 1/m; 0 where not finite."""
-    a, slope = responses_at(problem, instance, points)
+    a, slope = responses_at(problem, instance.position, points)
     score = score_of(heard, a, slope).transpose(1, 2).flatten(2)
     return torch.where(score.isfinite(), score, 0)
 
@@ -118,15 +117,9 @@ def local_scores(
 def cell_values(
     problem: OtaFeel, instance: OtaFeelInstance, heard: Evidence, grid: SearchGrid
 ) -> Tensor:
-    """Log-likelihood of every device at every cell of the grid, floored, (B, K, G)."""
-    batch, devices = heard.share.shape
-    antennas = heard.power.shape[-1]
-    size = max(1, _NUMBERS // (batch * devices * antennas * 3))
-    parts: list[Tensor] = []
-    for points in grid.points.to(heard.share.device).split(size):
-        value, _ = _cells(problem, instance, heard, points.expand(batch, -1, -1), grid.spread_m)
-        parts.append(value)
-    return _floored(torch.cat(parts, 1).mT)
+    """Largest log-likelihood of every device inside every cell, floored, (B, K, G)."""
+    value, _ = _cell_maxima(problem, instance, heard, grid)
+    return _floored(value)
 
 
 def peaks(grid: SearchGrid, value: Tensor, count: int) -> Tensor:
@@ -174,7 +167,7 @@ def server_information(
         likelihood: One of ``echoes.LIKELIHOODS``.
         samples: Samples heard, (B,) or one number.
     """
-    a, slope = responses_at(problem, instance, points)
+    a, slope = responses_at(problem, instance.position, points)
     if likelihood == "white":
         return information(power, a, slope, None, 0).sum(2)
     count = torch.as_tensor(samples, dtype=a.real.dtype, device=a.device).reshape(-1, 1, 1)
@@ -217,34 +210,76 @@ def gradient_step(
 def single_shot(
     problem: OtaFeel, instance: OtaFeelInstance, heard: Evidence, grid: SearchGrid
 ) -> Tensor:
-    """Mean of the devices' own maximum-likelihood estimates, (B, 3) m.
+    """Mean of the devices' own maximum-likelihood estimates in the region, (B, 3) m.
 
-    Each device takes its best cell and its maximum inside. Ill-posed for line arrays: one device's
-    information has rank 2, and where on its ring the best cell lies is left to noise.
+    Ill-posed for line arrays: one device's information has rank 2 there, and noise decides where on
+    its ring the best cell lies.
     """
-    value = cell_values(problem, instance, heard, grid)
-    best = grid.points.to(value.device)[value.argmax(-1)]  # (B, K, 3)
-    _, move = _cells(problem, instance, heard, best, grid.spread_m)
-    own = torch.einsum("bkki->bki", move)
-    limit = 2 * grid.spread_m
-    return (best + own.clamp(-limit, limit)).mean(1)
+    value, place = _cell_maxima(problem, instance, heard, grid)
+    best = value.argmax(-1)[..., None, None].expand(-1, -1, 1, 3)
+    return place.gather(2, best)[:, :, 0].mean(1)
 
 
-def _cells(
-    problem: OtaFeel, instance: OtaFeelInstance, heard: Evidence, points: Tensor, spread_m: float
+def _cell_maxima(
+    problem: OtaFeel, instance: OtaFeelInstance, heard: Evidence, grid: SearchGrid
 ) -> tuple[Tensor, Tensor]:
-    """Likelihoods of the cells around points, (B, P, K), and their maxima's places (B, P, K, 3)."""
-    a, slope = responses_at(problem, instance, points)
-    score = score_of(heard, a, slope)
-    ratio = (heard.share / (1 - heard.share))[:, None].expand(-1, points.shape[1], -1)
-    matrix = information(heard.power, a, slope, ratio, heard.samples)
-    eye = torch.eye(3, dtype=matrix.dtype, device=matrix.device)
-    scaled = spread_m**2 * matrix + eye  # s^2 (J + 1 / s^2)
-    factor, _ = torch.linalg.cholesky_ex(scaled, check_errors=False)
-    move = spread_m**2 * torch.cholesky_solve(score[..., None], factor)[..., 0]
-    gained = (score * move).sum(-1) / 2
-    volume = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-    return value_of(heard, a) + gained - volume, move
+    """Largest log-likelihood of each device in each cell (B, K, G), and where (B, K, G, 3) m."""
+    batch, devices = heard.share.shape
+    position = instance.position.flatten(0, 1)[:, None]  # every device is a lane of its own
+    lanes = Evidence(
+        heard.cross.flatten(0, 1)[:, None],
+        heard.power.flatten(0, 1)[:, None],
+        heard.total.flatten(0, 1)[:, None],
+        heard.share.flatten()[:, None],
+        heard.samples.repeat_interleave(devices),
+    )
+    size = max(1, _NUMBERS // (batch * devices * heard.power.shape[-1] * 3))
+    values: list[Tensor] = []
+    places: list[Tensor] = []
+    for points in grid.points.to(heard.share.device).split(size):
+        middle = points.expand(batch * devices, -1, -1)
+        value, place = _climbed(problem, position, lanes, middle, grid.half_m)
+        values.append(value)
+        places.append(place)
+    shape = (batch, devices)
+    return torch.cat(values, 1).unflatten(0, shape), torch.cat(places, 1).unflatten(0, shape)
+
+
+def _climbed(
+    problem: OtaFeel, position: Tensor, heard: Evidence, middle: Tensor, half_m: float
+) -> tuple[Tensor, Tensor]:
+    """Best value (S, P) and place of a few scoring steps that do not leave the cells (S, P, 3)."""
+    place, low, high = middle, middle - half_m, middle + half_m
+    best, where = torch.full_like(middle[..., 0], -torch.inf), middle
+    ratio = (heard.share / (1 - heard.share))[:, None].expand(-1, middle.shape[1], -1)
+    eye = torch.eye(3, dtype=middle.dtype, device=middle.device) / half_m**2
+    for climb in range(_CLIMBS + 1):
+        a, slope = responses_at(problem, position, place)
+        value = value_of(heard, a)[..., 0]
+        is_better = value > best
+        best = torch.where(is_better, value, best)
+        where = torch.where(is_better[..., None], place, where)
+        if climb < _CLIMBS:
+            score = score_of(heard, a, slope)[:, :, 0]
+            matrix = information(heard.power, a, slope, ratio, heard.samples)[:, :, 0]
+            move = _solved(matrix + eye, score)
+            place = torch.minimum(torch.maximum(place + move, low), high)
+    return best, where
+
+
+def _solved(matrix: Tensor, right: Tensor) -> Tensor:
+    """Solutions (..., 3) of symmetric 3 x 3 systems by Cramer's rule; many are solved at once."""
+    first, second, third = matrix.unbind(-1)
+    minors = torch.stack(
+        [
+            torch.linalg.cross(second, third),
+            torch.linalg.cross(third, first),
+            torch.linalg.cross(first, second),
+        ],
+        -2,
+    )
+    determinant = (first * minors[..., 0, :]).sum(-1, keepdim=True)
+    return (minors * right[..., None, :]).sum(-1) / determinant
 
 
 def _floored(value: Tensor) -> Tensor:
