@@ -18,6 +18,7 @@ needed. Interference-aware likelihoods are ours.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -32,12 +33,14 @@ __all__ = [
     "LIKELIHOODS",
     "Echoes",
     "Evidence",
+    "Probe",
     "evidence",
     "hear",
     "hear_ideal",
     "information",
     "interference_ratio",
-    "responses_at",
+    "power_probe",
+    "probe",
     "score_of",
     "sounding",
     "value_of",
@@ -146,101 +149,120 @@ def evidence(echoes: Echoes, *, likelihood: str) -> Evidence:
     return Evidence(echoes.cross, echoes.power, total, share, samples)
 
 
-def responses_at(problem: OtaFeel, position: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
-    """Responses (B, P, K, M) and derivatives (B, P, K, M, 3) for targets at points (B, P, 3).
+class Probe(NamedTuple):
+    """Products of z = [a, da/dx, da/dy, da/dz] at points, one matrix product each.
 
-    Devices are at ``position`` (B, K, 3) m.
+    Attributes:
+        gram: z_i^H z_j, (B, K, P, 4, 4).
+        power: z_i^T P z_j^*, (B, K, P, 4, 4).
+        energy: z_i^H V a, (B, K, P, 4).
+        matched: z_i^H (X + X^T) a^* / 2, (B, K, P, 4).
     """
-    s, count = problem.scenario, points.shape[1]
-    device = position.to(torch.float64)[:, None].expand(-1, count, -1, -1).flatten(0, 1)
-    a, slope = response(
-        device,
-        points.to(torch.float64).flatten(0, 1),
+
+    gram: Tensor
+    power: Tensor
+    energy: Tensor
+    matched: Tensor
+
+
+def probe(problem: OtaFeel, position: Tensor, points: Tensor, heard: Evidence) -> Probe:
+    """What likelihood, score and information at points are made of.
+
+    Args:
+        problem: Arrays.
+        position: Devices, (B, K, 3) m.
+        points: Places of the target, (B, P, 3) for all devices or (B, K, P, 3) of their own, m.
+        heard: What the devices know.
+    """
+    z = _responses(problem, position, points)  # (B, K, P, M, 4)
+    a = z[..., 0].contiguous()  # strides would have matrix products copy lane by lane
+    symmetric = (heard.cross + heard.cross.mT) / 2
+    seen = a @ heard.total.mT.contiguous()
+    sides = [z, seen[..., None], (a.conj().resolve_conj() @ symmetric)[..., None]]
+    products = z.mH @ torch.cat(sides, -1)
+    return Probe(products[..., :4], _power(z, heard.power), products[..., 4], products[..., 5])
+
+
+def power_probe(
+    problem: OtaFeel, position: Tensor, points: Tensor, power: Tensor
+) -> tuple[Tensor, Tensor]:
+    """``gram`` and ``power`` of :class:`Probe` for P_k (B, K, M, M), without any echo."""
+    z = _responses(problem, position, points)
+    return z.mH @ z, _power(z, power)
+
+
+def value_of(heard: Evidence, at: Probe) -> Tensor:
+    """Log-likelihood of every device at every point, (B, K, P)."""
+    share, size = heard.share[..., None], at.gram[..., 0, 0].real
+    own = 2 * at.matched[..., 0].real - size * at.power[..., 0, 0].real
+    return (1 - share) * own + share * at.energy[..., 0].real / size
+
+
+def score_of(heard: Evidence, at: Probe) -> Tensor:
+    """Gradient of the log-likelihood of every device by the position, (B, K, P, 3), 1/m."""
+    share = heard.share[..., None, None]
+    gram, power, energy = at.gram[..., 0, :].real, at.power[..., 0].real, at.energy.real
+    size, d_size = gram[..., :1], 2 * gram[..., 1:]
+    own = 4 * at.matched[..., 1:].real - d_size * power[..., :1] - 2 * size * power[..., 1:]
+    other = 2 * energy[..., 1:] - energy[..., :1] * d_size / size
+    return (1 - share) * own + share * other / size
+
+
+def interference_ratio(
+    instance: OtaFeelInstance, gram: Tensor, power: Tensor, samples: Tensor | int
+) -> Tensor:
+    """p_k = q_k |a_k|^2 / zeta_k^2 at points, (B, K, P), of the products of ``power_probe``."""
+    noise_w = instance.echo_noise_w.to(torch.float64)[..., None]
+    sent = power[..., 0, 0].real * noise_w / samples  # |a_l^T C_l|^2
+    others = sent.sum(1, keepdim=True) - sent
+    return others * gram[..., 0, 0].real / noise_w
+
+
+def information(gram: Tensor, power: Tensor, ratio: Tensor | None, samples: Tensor | int) -> Tensor:
+    """Fisher information of the position at every device, (B, K, P, 3, 3) 1/m^2.
+
+    Args:
+        gram: z_i^H z_j, (B, K, P, 4, 4).
+        power: z_i^T P z_j^*, (B, K, P, 4, 4).
+        ratio: p_k of :func:`interference_ratio`, (B, K, P); None: other devices unheard.
+        samples: Samples from which the direction of the other devices' echoes is read, (B,) or a
+            number: 0 for ``whitened``, all for ``full``.
+    """
+    size, own = gram[..., :1, :1].real, power[..., :1, :1].real
+    slopes, inner = gram[..., 1:, 1:], gram[..., :1, 1:]  # da_i^H da_j; a^H da_j, as a row
+    mixed = power[..., :1, 1:]  # a^T P da_i^*, as a row
+    half = mixed.mT * inner
+    along = half + half.mH + size * power[..., 1:, 1:].mT
+    twist = inner.mH * inner
+    found = slopes * own + along
+    if ratio is None:
+        return 2 * found.real
+    p = ratio[..., None, None]
+    count = torch.as_tensor(samples, dtype=torch.float64, device=gram.device)
+    across = count.reshape(-1, 1, 1, 1, 1) * p * (slopes - twist / size) / size
+    return 2 * (found + p / (1 + p) * (across - along - twist * own / size)).real
+
+
+def _responses(problem: OtaFeel, position: Tensor, points: Tensor) -> Tensor:
+    """[a, da/dv] at points, (B, K, P, M, 4)."""
+    s, position = problem.scenario, position.to(torch.float64)
+    if points.ndim == 3:
+        points = points[:, None].expand(-1, position.shape[1], -1, -1)
+    a, slope = response(  # only differences of places matter: the device in the target's seat
+        -points.to(torch.float64).flatten(0, 1),
+        -position.flatten(0, 1),
         array=s.array,
         num_elements=s.device_antennas,
         gain=s.reference_gain,
         exponent=s.path_exponent,
         wavelength_m=s.wavelength_m,
     )
-    return a.unflatten(0, (-1, count)), slope.unflatten(0, (-1, count))
+    return torch.cat([a[..., None], slope], -1).unflatten(0, position.shape[:2])
 
 
-def value_of(heard: Evidence, a: Tensor) -> Tensor:
-    """Log-likelihood of every device, (B, P, K), of responses a (B, P, K, M)."""
-    matched = _form(a.conj(), heard.cross, a.conj()).real
-    power = _form(a, heard.power, a.conj()).real
-    energy = _form(a.conj(), heard.total, a).real
-    size, share = _size(a), heard.share[:, None]
-    return (1 - share) * (2 * matched - size * power) + share * energy / size
-
-
-def score_of(heard: Evidence, a: Tensor, slope: Tensor) -> Tensor:
-    """Gradient of the log-likelihood of every device by the position, (B, P, K, 3), 1/m."""
-    left = torch.einsum("bkmn,bpkn->bpkm", heard.cross, a.conj())  # X a^*
-    right = torch.einsum("bkmn,bpkm->bpkn", heard.cross, a.conj())  # (a^H X)^T
-    matched = torch.einsum("bpkm,bpkmi->bpki", (left + right).conj(), slope).real
-    sent = torch.einsum("bkmn,bpkn->bpkm", heard.power, a.conj())  # P a^*
-    d_power = 2 * torch.einsum("bpkm,bpkmi->bpki", sent, slope).real
-    seen = torch.einsum("bkmn,bpkn->bpkm", heard.total, a)  # V a
-    d_energy = 2 * torch.einsum("bpkm,bpkmi->bpki", seen.conj(), slope).real
-    d_size = 2 * torch.einsum("bpkm,bpkmi->bpki", a.conj(), slope).real
-    size, share = _size(a)[..., None], heard.share[:, None, :, None]
-    power = (a * sent).sum(-1, keepdim=True).real
-    energy = (a.conj() * seen).sum(-1, keepdim=True).real
-    own = 2 * matched - d_size * power - size * d_power
-    return (1 - share) * own + share * (d_energy - energy * d_size / size) / size
-
-
-def interference_ratio(
-    instance: OtaFeelInstance, power: Tensor, a: Tensor, samples: Tensor | int
-) -> Tensor:
-    """p_k = q_k |a_k|^2 / zeta_k^2 at responses a, (B, P, K), of P_k (B, K, M, M)."""
-    noise_w = instance.echo_noise_w.to(torch.float64)[:, None]
-    sent = _form(a, power, a.conj()).real * noise_w / samples  # |a_l^T C_l|^2
-    others = sent.sum(-1, keepdim=True) - sent
-    return others * _size(a) / noise_w
-
-
-def information(
-    power: Tensor, a: Tensor, slope: Tensor, ratio: Tensor | None, samples: Tensor | int
-) -> Tensor:
-    """Fisher information of the position at every device, (B, P, K, 3, 3) 1/m^2.
-
-    Args:
-        power: P_k, (B, K, M, M).
-        a: Responses, (B, P, K, M).
-        slope: Their derivatives, (B, P, K, M, 3).
-        ratio: p_k of :func:`interference_ratio`, (B, P, K); None: other devices unheard.
-        samples: Samples from which the direction of the other devices' echoes is read, (B,) or a
-            number: 0 for ``whitened``, all for ``full``.
-    """
-    b = torch.einsum("bkmn,bpkm->bpkn", power, a)  # P^T a
-    own = torch.einsum("bpkn,bpkn->bpk", b, a.conj()).real[..., None, None]
-    mixed = torch.einsum("bpkn,bpkni->bpki", b, slope.conj())  # b b_i^H
-    curved = torch.einsum("bkmn,bpkmj,bpkni->bpkij", power, slope, slope.conj())  # b_j b_i^H
-    inner = torch.einsum("bpkm,bpkmi->bpki", a.conj(), slope)  # a^H da_i
-    size = _size(a)[..., None, None]
-    slopes = slope.mH @ slope
-    first = inner[..., :, None].conj() * mixed[..., None, :].conj()  # (da_i^H a)(b_j b^H)
-    second = mixed[..., :, None] * inner[..., None, :]  # (b b_i^H)(a^H da_j)
-    twist = inner[..., :, None].conj() * inner[..., None, :]
-    found = slopes * own + first + second + size * curved
-    if ratio is None:
-        return 2 * found.real
-    p = ratio[..., None, None]
-    along = twist * own / size + first + second + size * curved  # (a^H D_i)(a^H D_j)^H / |a|^2
-    across = (slopes - twist / size) / size
-    count = torch.as_tensor(samples, dtype=torch.float64, device=a.device).reshape(-1, 1, 1, 1, 1)
-    return 2 * (found - p / (1 + p) * along + count * p.square() / (1 + p) * across).real
-
-
-def _form(left: Tensor, matrix: Tensor, right: Tensor) -> Tensor:
-    """left^T Q right at every point, (B, P, K), of (B, P, K, M), (B, K, M, M), (B, P, K, M)."""
-    return (left * torch.einsum("bkmn,bpkn->bpkm", matrix, right)).sum(-1)
-
-
-def _size(a: Tensor) -> Tensor:
-    return (a.real.square() + a.imag.square()).sum(-1)
+def _power(z: Tensor, power: Tensor) -> Tensor:
+    rows = z.mT.flatten(2, 3)  # (B, K, 4 P, M)
+    return (rows @ power).unflatten(2, (-1, 4)) @ z.conj()
 
 
 def _pseudo_inverse(power: Tensor) -> Tensor:

@@ -28,7 +28,8 @@ from isac_gym.problems.ota_feel.echoes import (
     Evidence,
     information,
     interference_ratio,
-    responses_at,
+    power_probe,
+    probe,
     score_of,
     value_of,
 )
@@ -56,7 +57,7 @@ _DAMPING = 1e-3
 _MAX_STEP_M = 5.0
 _MARGIN_M = 10.0  # estimates may leave the region by this much
 _CLIMBS = 2
-_NUMBERS = 1 << 21  # complex numbers of one chunk of the grid
+_NUMBERS = 1 << 13  # cells of devices in one chunk of the grid: what caches hold
 
 
 @dataclass(frozen=True)
@@ -101,16 +102,14 @@ def local_values(
     problem: OtaFeel, instance: OtaFeelInstance, heard: Evidence, points: Tensor
 ) -> Tensor:
     """Log-likelihood of every device at candidates (B, C, 3), floored, (B, K, C)."""
-    a, _ = responses_at(problem, instance.position, points)
-    return _floored(value_of(heard, a).mT)
+    return _floored(value_of(heard, probe(problem, instance.position, points, heard)))
 
 
 def local_scores(
     problem: OtaFeel, instance: OtaFeelInstance, heard: Evidence, points: Tensor
 ) -> Tensor:
     """Score of every device at candidates (B, C, 3), (B, K, 3 C), 1/m; 0 where not finite."""
-    a, slope = responses_at(problem, instance.position, points)
-    score = score_of(heard, a, slope).transpose(1, 2).flatten(2)
+    score = score_of(heard, probe(problem, instance.position, points, heard)).flatten(2)
     return torch.where(score.isfinite(), score, 0)
 
 
@@ -167,13 +166,13 @@ def server_information(
         likelihood: One of ``echoes.LIKELIHOODS``.
         samples: Samples heard, (B,) or one number.
     """
-    a, slope = responses_at(problem, instance.position, points)
+    gram, sent = power_probe(problem, instance.position, points, power)
     if likelihood == "white":
-        return information(power, a, slope, None, 0).sum(2)
-    count = torch.as_tensor(samples, dtype=a.real.dtype, device=a.device).reshape(-1, 1, 1)
-    ratio = interference_ratio(instance, power, a, count)
+        return information(gram, sent, None, 0).sum(1)
+    count = torch.as_tensor(samples, dtype=torch.float64, device=gram.device).reshape(-1, 1, 1)
+    ratio = interference_ratio(instance, gram, sent, count)
     heard = samples if likelihood == "full" else 0
-    return information(power, a, slope, ratio, heard).sum(2)
+    return information(gram, sent, ratio, heard).sum(1)
 
 
 def scoring_step(
@@ -225,44 +224,34 @@ def _cell_maxima(
 ) -> tuple[Tensor, Tensor]:
     """Largest log-likelihood of each device in each cell (B, K, G), and where (B, K, G, 3) m."""
     batch, devices = heard.share.shape
-    position = instance.position.flatten(0, 1)[:, None]  # every device is a lane of its own
-    lanes = Evidence(
-        heard.cross.flatten(0, 1)[:, None],
-        heard.power.flatten(0, 1)[:, None],
-        heard.total.flatten(0, 1)[:, None],
-        heard.share.flatten()[:, None],
-        heard.samples.repeat_interleave(devices),
-    )
-    size = max(1, _NUMBERS // (batch * devices * heard.power.shape[-1] * 3))
+    size = max(1, _NUMBERS // (batch * devices))
     values: list[Tensor] = []
     places: list[Tensor] = []
     for points in grid.points.to(heard.share.device).split(size):
-        middle = points.expand(batch * devices, -1, -1)
-        value, place = _climbed(problem, position, lanes, middle, grid.half_m)
+        middle = points.expand(batch, devices, -1, -1)
+        value, place = _climbed(problem, instance.position, heard, middle, grid.half_m)
         values.append(value)
         places.append(place)
-    shape = (batch, devices)
-    return torch.cat(values, 1).unflatten(0, shape), torch.cat(places, 1).unflatten(0, shape)
+    return torch.cat(values, 2), torch.cat(places, 2)
 
 
 def _climbed(
     problem: OtaFeel, position: Tensor, heard: Evidence, middle: Tensor, half_m: float
 ) -> tuple[Tensor, Tensor]:
-    """Best value (S, P) and place of a few scoring steps that do not leave the cells (S, P, 3)."""
+    """Best value (B, K, P) and place (B, K, P, 3) of a few scoring steps inside the cells."""
     place, low, high = middle, middle - half_m, middle + half_m
     best, where = torch.full_like(middle[..., 0], -torch.inf), middle
-    ratio = (heard.share / (1 - heard.share))[:, None].expand(-1, middle.shape[1], -1)
+    ratio = (heard.share / (1 - heard.share))[..., None]
     eye = torch.eye(3, dtype=middle.dtype, device=middle.device) / half_m**2
     for climb in range(_CLIMBS + 1):
-        a, slope = responses_at(problem, position, place)
-        value = value_of(heard, a)[..., 0]
+        at = probe(problem, position, place, heard)
+        value = value_of(heard, at)
         is_better = value > best
         best = torch.where(is_better, value, best)
         where = torch.where(is_better[..., None], place, where)
         if climb < _CLIMBS:
-            score = score_of(heard, a, slope)[:, :, 0]
-            matrix = information(heard.power, a, slope, ratio, heard.samples)[:, :, 0]
-            move = _solved(matrix + eye, score)
+            matrix = information(at.gram, at.power, ratio, heard.samples)
+            move = _solved(matrix + eye, score_of(heard, at))
             place = torch.minimum(torch.maximum(place + move, low), high)
     return best, where
 
