@@ -1,8 +1,9 @@
 """What agents and people see of federated rounds: the state record, observations, the scene."""
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
+import torch
 from torch import Tensor
 
 from isac_gym.core.records import tensor_field
@@ -36,6 +37,13 @@ class OtaFeelFederatedState(OtaFeelState):
     accuracy: Tensor = tensor_field("B", "real", doc="of the global network on the test images")
     loss: Tensor = tensor_field("B", "real", doc="its mean cross-entropy there, nat")
     error_m: Tensor = tensor_field("B", "real", unit="m", doc="distance of estimate and target")
+
+    def to(
+        self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> Self:
+        """As any record, but networks keep their precision: they are trained in float32."""
+        moved = super().to(device, dtype)
+        return moved.replace(weights=self.weights.to(device), delta=self.delta.to(device))
 
 
 @dataclass(frozen=True, kw_only=True)
