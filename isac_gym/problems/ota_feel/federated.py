@@ -13,18 +13,15 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from isac_gym.core.errors import ShapeError
 from isac_gym.core.process import Transition
 from isac_gym.core.random import Streams
 from isac_gym.physics.channels import ar1_step
-from isac_gym.physics.precoding import alternating_precoders
-from isac_gym.problems.ota_feel.actions import ActionMap, Directions, directions
 from isac_gym.problems.ota_feel.echoes import Echoes, hear, hear_ideal, sounding
 from isac_gym.problems.ota_feel.exchange import Sums, exchange
 from isac_gym.problems.ota_feel.federated_settings import SCHEMES, FederatedSettings
 from isac_gym.problems.ota_feel.federated_view import OtaFeelFederatedState
-from isac_gym.problems.ota_feel.locating import Known
-from isac_gym.problems.ota_feel.model import power_of, within_budget
+from isac_gym.problems.ota_feel.locating import Known, groups
+from isac_gym.problems.ota_feel.model import power_of
 from isac_gym.problems.ota_feel.records import OtaFeelDecision, OtaFeelInstance, OtaFeelMetrics
 from isac_gym.problems.ota_feel.tracking import first_belief, kept_apart
 from isac_gym.problems.ota_feel.transmission import pulsed, scale_updates
@@ -42,49 +39,6 @@ class OtaFeelFederated(FederatedSettings):
 
     objective_names: ClassVar[tuple[str, ...]] = ("learning", "localisation")
 
-    # --- actions ------------------------------------------------------------------------------
-
-    @property
-    def _map(self) -> ActionMap:
-        s = self.problem.scenario
-        return ActionMap(
-            mode=self.action_mode,
-            antennas=s.device_antennas,
-            streams=s.num_tasks,
-            is_scheduled=self.is_scheduled,
-        )
-
-    @property
-    def local_action_size(self) -> int:
-        """Numbers of one device."""
-        return self._map.size
-
-    def decode(self, state: OtaFeelFederatedState, action: Tensor) -> OtaFeelDecision:
-        """Decision of an action in [-1, 1]; within the power budgets.
-
-        Raises:
-            ShapeError: Wrong shape.
-        """
-        expected = (state.batch_size, self.action_size)
-        if action.shape != expected:
-            raise ShapeError(f"action: shape {tuple(action.shape)}, expected {expected}.")
-        action = action.to(state.dtype).clamp(-1, 1).unflatten(1, (self._devices, -1))
-        factor = self._map.decode(self._directions(state), action)
-        return OtaFeelDecision(_root(state) * factor)
-
-    def encode(self, state: OtaFeelFederatedState, decision: OtaFeelDecision) -> Tensor:
-        """Action whose decoding is ``decision``: exact but for ``null-space``, where it is near."""
-        factor = decision.precoder / _root(state)
-        return self._map.encode(self._directions(state), factor).flatten(1)
-
-    def _directions(self, state: OtaFeelFederatedState) -> Directions:
-        response, _ = self.problem.responses(state.measured)
-        toward, plan = response.to(state.plan.dtype), state.plan / _root(state)
-        if self.problem.scenario.pulse != "none":
-            return directions(plan, None, plan, toward)
-        heard = self.heard(state) * _root(state)
-        return directions(heard, state.measured.weight, plan, toward)
-
     # --- time ---------------------------------------------------------------------------------
 
     def initial(self, streams: Streams) -> OtaFeelFederatedState:
@@ -99,7 +53,7 @@ class OtaFeelFederated(FederatedSettings):
             instance=instance,
             measured=instance,
             plan=torch.zeros_like(instance.channel[:, :, : instance.weight.shape[-1]].mT),
-            role=torch.stack([torch.ones_like(full), torch.zeros_like(full)], -1),
+            role=self.first_role(instance),
             estimate=candidates[:, 0],
             covariance=torch.zeros_like(full[:, :3, None].expand(-1, -1, 3)),
             energy=self.horizon * self.energy * full,
@@ -145,7 +99,11 @@ class OtaFeelFederated(FederatedSettings):
             max_power_w=energy.clamp(_LEAST_BUDGET * s.max_power_w, s.max_power_w),
         )
         reached = self._learned(heard.replace(instance=moved, energy=energy, slot=slot), sums)
-        reached = reached.replace(power_w=metrics.power_w, nmse_task=metrics.nmse_task)
+        reached = reached.replace(
+            power_w=metrics.power_w,
+            nmse_task=metrics.nmse_task,
+            role=self.role_of(state, sent).to(state.dtype),
+        )
         seen = i.channel if self.delay_rounds else moved.channel
         return self._transition(state, self._ready(reached, seen, is_new, streams), metrics)
 
@@ -293,7 +251,7 @@ class OtaFeelFederated(FederatedSettings):
         return state.replace(
             instance=instance,
             measured=measured,
-            plan=self._planned(measured, state.plan, is_new),
+            plan=self._designed(measured, state.role, state.plan, is_new),
             covariance=self._covariance(known).to(state.dtype),
             delta=delta,
             mean=scaling.mean.to(state.dtype),
@@ -318,33 +276,17 @@ class OtaFeelFederated(FederatedSettings):
         eye = torch.eye(3, dtype=whole.dtype, device=whole.device)
         return torch.cholesky_solve(eye.expand_as(whole), factor)
 
-    def _planned(self, measured: OtaFeelInstance, last: Tensor, is_new: Tensor) -> Tensor:
-        """Base design, (B, K, M, R): from the last one but where channels are new."""
-        m, s = measured, self.problem.scenario
-        plan = within_budget(last, m.max_power_w)
-        for rows, start, count in (
-            (is_new, None, self.first_rounds),
-            (~is_new, plan, self.rounds),
-        ):
-            if not bool(rows.any()):
-                continue
-            some = slice(None) if bool(rows.all()) else rows.nonzero()[:, 0]
-            part = m[some]
-            found = alternating_precoders(
-                part.channel,
-                part.weight,
-                part.max_power_w,
-                self.planning_noise_w,
-                pulse=s.pulse,
-                iterations=count,
-                start=None if start is None else start[some],
-            )
-            plan = plan.index_copy(0, some, found) if isinstance(some, Tensor) else found
+    def _designed(
+        self, measured: OtaFeelInstance, role: Tensor, last: Tensor, is_new: Tensor
+    ) -> Tensor:
+        """Base design, (B, K, M, R): from the last one, but anew where channels are new."""
+        plan = last
+        for is_new_rows, rows in groups(is_new):
+            start = None if is_new_rows else last[rows]
+            count = self.first_rounds if is_new_rows else self.rounds
+            found = self._planned(measured[rows], role[rows], start, count)
+            plan = found if isinstance(rows, slice) else plan.index_copy(0, rows, found)
         return plan
-
-
-def _root(state: OtaFeelFederatedState) -> Tensor:
-    return state.measured.max_power_w.sqrt()[..., None, None]
 
 
 def _distance(estimate: Tensor, target: Tensor) -> Tensor:

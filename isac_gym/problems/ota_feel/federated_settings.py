@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from isac_gym.core.errors import ScenarioError
-from isac_gym.problems.ota_feel.actions import ACTION_MODES
 from isac_gym.problems.ota_feel.federated_view import OtaFeelFederatedState, OtaFeelFederatedView
 from isac_gym.problems.ota_feel.locating import Locating
 from isac_gym.problems.ota_feel.training import Training
@@ -21,7 +20,6 @@ _LOCATING = ("joint", "perfect", "setup-1", "setup-2")
 _PERFECT = ("perfect", "setup-1")
 TASKS = {"joint": 2, "ota": 1, "setup-2": 1}  # streams of a scheme; others take 1 or 2
 _CHOICES = {
-    "action_mode": ACTION_MODES,
     "scheme": SCHEMES,
     "scaling": SCALINGS,
     "averaging": ("images", "equal"),
@@ -30,7 +28,6 @@ _CHOICES = {
     "network": ("auto", "mlp", "cnn"),
 }
 _RANGES = {
-    "preference": (0.0, 1.0),
     "energy": (0.01, 1.0),
     "correlation": (0.0, 1.0),
     "learning_rate": (1e-6, 10.0),
@@ -40,8 +37,6 @@ _RANGES = {
 _WHOLE = {
     "coherence": (1, 1_000_000),
     "delay_rounds": (0, 1),
-    "rounds": (0, 10_000),
-    "first_rounds": (0, 10_000),
     "local_steps": (1, 10_000),
     "batch_size": (1, 100_000),
     "least_images": (1, 100_000),
@@ -59,9 +54,6 @@ class FederatedSettings(OtaFeelFederatedView):
     """What a federation that learns and locates can be made to do.
 
     Attributes:
-        action_mode: ``residual``, ``null-space`` or ``raw``; see ``actions.py``.
-        is_scheduled: Power entries below -0.8 silence a device; it is left out of the averages.
-        preference: Share of learning in the reward; the rest is localisation.
         scheme: ``joint``: both tasks over the air (the paper's setup III); ``perfect``: both sums
             without error; ``ota``: learning alone, one stream; ``setup-1``, ``setup-2``:
             localisation alone, without error or over the air in one stream; ``single-shot``: mean
@@ -69,8 +61,6 @@ class FederatedSettings(OtaFeelFederatedView):
         scaling: ``adaptive``: each update has unit variance, weights follow; ``max``: one scale.
         averaging: Weights by ``images`` held, or ``equal``.
         coherence: Rounds of one channel.
-        rounds: Alternating iterations of the base design per round; it starts from the last one.
-        first_rounds: The same where channels are new.
         dataset: ``digits``, ``mnist``, ``fashion-mnist`` or ``cifar10``.
         folder: Where its files are; None: as ``isac_gym.data``.
         pixels: ``normalised`` or ``scaled``; see ``Training``.
@@ -93,15 +83,10 @@ class FederatedSettings(OtaFeelFederatedView):
         settle: Rounds after which the step falls; 0: never.
     """
 
-    action_mode: str = "residual"
-    is_scheduled: bool = False
-    preference: float = 0.5
     scheme: str = "joint"
     scaling: str = "adaptive"
     averaging: str = "images"
     coherence: int = 4
-    rounds: int = 10
-    first_rounds: int = 30
     dataset: str = "digits"
     folder: str | None = None
     pixels: str = "normalised"

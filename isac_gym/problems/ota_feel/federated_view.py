@@ -8,7 +8,8 @@ from torch import Tensor
 
 from isac_gym.core.records import tensor_field
 from isac_gym.core.scene import Bars, Scene
-from isac_gym.problems.ota_feel.surrogate_view import OtaFeelState, OtaFeelView, Part
+from isac_gym.problems.ota_feel.acting import OtaFeelActing
+from isac_gym.problems.ota_feel.surrogate_view import OtaFeelState, Part
 
 __all__ = ["OtaFeelFederatedState", "OtaFeelFederatedView"]
 
@@ -47,7 +48,7 @@ class OtaFeelFederatedState(OtaFeelState):
 
 
 @dataclass(frozen=True, kw_only=True)
-class OtaFeelFederatedView(OtaFeelView):
+class OtaFeelFederatedView(OtaFeelActing):
     """The observing half of the federated process.
 
     Attributes:
