@@ -32,7 +32,7 @@ class OtaFeelActing(OtaFeelView):
     Attributes:
         action_mode: ``residual``, ``null-space`` or ``raw``; see ``actions.py``.
         is_scheduled: Power entries below -0.8 silence a device.
-        preference: Share of the learning objective in the reward; the rest is localisation.
+        preference: Share of the first objective in the reward; the rest is localisation.
         rounds: Alternating iterations of the base design per round; it starts from the last one.
         first_rounds: The same before the first round.
     """

@@ -63,11 +63,7 @@ def directions(own: Tensor, weight: Tensor | None, plan: Tensor, response: Tenso
     toward = unit(response.conj())
     off = toward
     if own.shape[-2] > own.shape[-1]:
-        column = _square(own).sum(-2, keepdim=True)
-        least = torch.finfo(column.dtype).eps ** 2 * column.amax(-1, keepdim=True)
-        frame, _ = torch.linalg.qr(torch.where(column > least, own, 0))
-        inside = torch.einsum("bkmr,bkm->bkr", frame.conj(), toward)
-        off = unit(toward - torch.einsum("bkmr,bkr->bkm", frame, inside))
+        off = unit(_off(own, toward))
     sent = torch.einsum("bkm,bkmr->bkr", toward.conj(), plan)
     size = _square(sent).sum(-1, keepdim=True)
     tiny = torch.finfo(size.dtype).tiny ** 0.5
@@ -75,6 +71,24 @@ def directions(own: Tensor, weight: Tensor | None, plan: Tensor, response: Tenso
     first[..., 0] = 1
     row = torch.where(size > tiny, sent / size.clamp_min(tiny).sqrt(), first)
     return Directions(own, weight, toward, off[..., None] * row[..., None, :])
+
+
+def _off(columns: Tensor, v: Tensor) -> Tensor:
+    """Part of v (B, K, M) off the columns (B, K, M, R), by Gram-Schmidt, twice for its rounding."""
+    largest = _square(columns).sum(-2).amax(-1, keepdim=True)
+    least = largest * torch.finfo(largest.dtype).eps ** 2
+    frame: list[Tensor] = []
+    for column in columns.unbind(-1):
+        is_some = _square(column).sum(-1, keepdim=True) > least
+        frame.append(unit(_without(torch.where(is_some, column, 0), frame)))
+    return _without(v, frame)
+
+
+def _without(v: Tensor, frame: list[Tensor]) -> Tensor:
+    for _ in range(2):
+        for each in frame:
+            v = v - each * (each.conj() * v).sum(-1, keepdim=True)
+    return v
 
 
 @dataclass(frozen=True, kw_only=True)
