@@ -1,0 +1,1 @@
+"""Figures of the OTA-FEEL paper: frames, sweeps, fronts, training, localisation, claims, plots."""
