@@ -5,6 +5,9 @@ __all__ = ["SOLVERS"]
 _HERE = "baselines.ota_feel"
 
 SOLVERS: dict[str, str] = {
+    "sensing-only": f"{_HERE}.sensing:SensingOnly",
+    "relaxation": f"{_HERE}.relaxation:Relaxation",
+    "joint-gradient": f"{_HERE}.tradeoff:JointGradient",
     "ao": f"{_HERE}.alternating:Alternating",
     "ao-null-space": f"{_HERE}.alternating:AlternatingNullSpace",
     "svd": f"{_HERE}.fixed:Svd",
@@ -15,4 +18,5 @@ SOLVERS: dict[str, str] = {
     "uniform-forcing": f"{_HERE}.uniform_forcing:UniformForcing",
     "varpro": f"{_HERE}.varpro:VarPro",
     "varpro-lbfgs": f"{_HERE}.varpro:VarProLbfgs",
+    "uniform-forcing-sca": f"{_HERE}.receive_sca:ReceiveSca",
 }

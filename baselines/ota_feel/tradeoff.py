@@ -184,10 +184,10 @@ def _best_of(
     count = first.shape[1]
     rows = torch.arange(len(first), device=first.device).repeat_interleave(count)
     run = _descend(problem, instance[rows], first.flatten(0, 1), loss, iterations)
-    precoder, loss, history = (x.unflatten(0, (-1, count)) for x in run)
-    pick = loss.argmin(1)
+    precoder, least, history = (x.unflatten(0, (-1, count)) for x in run)
+    pick = least.argmin(1)
     lane = torch.arange(len(first), device=first.device)
-    return _Run(precoder[lane, pick], loss[lane, pick], history.amin(1))
+    return _Run(precoder[lane, pick], least[lane, pick], history.amin(1))
 
 
 def front(
