@@ -99,11 +99,7 @@ class OtaFeelFederated(FederatedSettings):
             max_power_w=energy.clamp(_LEAST_BUDGET * s.max_power_w, s.max_power_w),
         )
         reached = self._learned(heard.replace(instance=moved, energy=energy, slot=slot), sums)
-        reached = reached.replace(
-            power_w=metrics.power_w,
-            nmse_task=metrics.nmse_task,
-            role=self.role_of(state, sent).to(state.dtype),
-        )
+        reached = reached.replace(power_w=metrics.power_w, nmse_task=metrics.nmse_task)
         seen = i.channel if self.delay_rounds else moved.channel
         return self._transition(state, self._ready(reached, seen, is_new, streams), metrics)
 

@@ -51,6 +51,9 @@ class OtaFeelFederatedState(OtaFeelState):
 class OtaFeelFederatedView(OtaFeelActing):
     """The observing half of the federated process.
 
+    Base designs expect full power for the sums from every device, whatever it did before: weights
+    change from round to round, and so would a role that is read off a decision.
+
     Attributes:
         horizon: Rounds per episode.
         correlation: Of the channels of a block with those of the block before.
@@ -76,7 +79,7 @@ class OtaFeelFederatedView(OtaFeelActing):
 
         tasks = self.problem.scenario.num_tasks
         return (
-            *super()._own_parts(),
+            *(part for part in super()._own_parts() if part.name != "role"),
             Part("weight", tasks, "weight in each average over the mean one (K R)", weight),
             Part("update", 1, "log10 of the update's scale over the mean one (K)", size),
         )
