@@ -152,8 +152,16 @@ def _outputs(network: Network, parts: list[Tensor], images: Tensor) -> Tensor:
 
 def _features(network: Network, layers: Iterator[Tensor], images: Tensor) -> Tensor:
     """What the convolutions make of images (S, n, inputs), (S, n, numbers)."""
+    x = images.unflatten(-1, network.image)
+    if images.device.type == "cpu":
+        return _by_groups(network, layers, x)
+    return _by_products(network, layers, x)  # cuDNN is slow with many groups
+
+
+def _by_groups(network: Network, layers: Iterator[Tensor], images: Tensor) -> Tensor:
+    """Convolutions of images (S, n, C, H, W) with one group per model."""
     count = images.shape[0]
-    x = images.unflatten(-1, network.image).transpose(0, 1).flatten(1, 2)  # (n, S C, H, W)
+    x = images.transpose(0, 1).flatten(1, 2)  # (n, S C, H, W)
     for _ in network.filters:
         for _ in range(2):
             weight, bias = next(layers).flatten(0, 1), next(layers).flatten()
@@ -161,6 +169,19 @@ def _features(network: Network, layers: Iterator[Tensor], images: Tensor) -> Ten
             x = functional.relu(x)
         x = functional.max_pool2d(x, 2)
     return x.unflatten(1, (count, -1)).transpose(0, 1).flatten(2)
+
+
+def _by_products(network: Network, layers: Iterator[Tensor], images: Tensor) -> Tensor:
+    """The same as batched matrix products with the neighbourhood of every pixel."""
+    lead, x = images.shape[:2], images.flatten(0, 1)  # (S n, C, H, W)
+    for _ in network.filters:
+        for _ in range(2):
+            weight, bias = next(layers).flatten(2), next(layers)
+            around = functional.unfold(x, _KERNEL, padding=_KERNEL // 2).unflatten(0, lead)
+            out = weight[:, None] @ around + bias[:, None, :, None]
+            x = functional.relu(out).flatten(0, 1).unflatten(-1, x.shape[-2:])
+        x = functional.max_pool2d(x, 2)
+    return x.flatten(1).unflatten(0, lead)
 
 
 def local_updates(

@@ -114,6 +114,15 @@ def test_logits_and_scores_equal_torch_modules(network: Network) -> None:
         torch.testing.assert_close(loss[b], functional.cross_entropy(expected, labels))
 
 
+def test_convolutions_by_products_equal_those_by_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = NETWORKS["cnn"]
+    weights, images, labels, index = data(network, torch.float64)
+    expected = local_updates(network, weights, images, labels, index, learning_rate=0.1)
+    monkeypatch.setattr(learning, "_by_groups", learning._by_products)
+    found = local_updates(network, weights, images, labels, index, learning_rate=0.1)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
 def test_a_row_is_the_same_alone_and_in_any_batch(
     network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
