@@ -7,6 +7,7 @@ _HERE = "baselines.ota_feel"
 SOLVERS: dict[str, str] = {
     "sensing-only": f"{_HERE}.sensing:SensingOnly",
     "relaxation": f"{_HERE}.relaxation:Relaxation",
+    "reference": f"{_HERE}.reference:Reference",
     "joint-gradient": f"{_HERE}.tradeoff:JointGradient",
     "ao": f"{_HERE}.alternating:Alternating",
     "ao-null-space": f"{_HERE}.alternating:AlternatingNullSpace",

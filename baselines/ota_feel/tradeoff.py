@@ -97,9 +97,10 @@ def starts(problem: OtaFeel, instance: OtaFeelInstance, count: int, seed: int) -
     seen = root * reduced(sensing_task(problem, i), lit, s.num_tasks)
     found = [heard, _mixed(heard, seen, _MIX, i), seen, _mixed(heard, seen, 1 - _MIX, i)]
     streams = Streams.from_seed(seed, 1)
-    for index in range(count - len(found)):
+    extra = count - len(found)
+    for index in range(extra):
         draw = streams.complex_normal(f"start {index}", *heard.shape[1:]).to(heard)
-        share = (index + 0.5) / (count - len(found))
+        share = (index + 0.5) / extra
         found.append(_mixed(found[index % 3], _scaled(draw.expand_as(heard), i), share, i))
     return torch.stack(found[:count], 1)
 
