@@ -26,6 +26,8 @@ def show(console: Console) -> None:
     runs = {
         name: run_federated("joint", scheme=name, seeds=_SEEDS, rounds=_SHOWN[-1]) for name in names
     }
+    title = "Federated digits: 15 devices, 5 local steps a round, preset joint"
+    console.print(Text(f"\n{title}", style="bold"))
     console.print(_grid(runs))
     bound = runs["joint"].crb_m2[:, 0].mean().sqrt()
     console.print(
@@ -38,11 +40,6 @@ def show(console: Console) -> None:
 
 def _grid(runs: Mapping[str, FederatedRun]) -> Table:
     grid = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-    grid.title = Text(
-        "\nFederated digits: 15 devices, 5 local steps a round, preset joint",
-        style="bold",
-    )
-    grid.title_justify = "left"
     for name in ("round", *_SCHEMES, "perfect (m)", "joint (m)"):
         grid.add_column(name, justify="right", no_wrap=True)
     for number in _SHOWN:
