@@ -27,14 +27,18 @@ _SPACING = 0.5  # wavelengths
 
 
 def element_positions(
-    array: str, num_elements: int, *, dtype: torch.dtype = torch.float64
+    array: str,
+    num_elements: int,
+    *,
+    dtype: torch.dtype = torch.float64,
+    device: torch.device | str = "cpu",
 ) -> Tensor:
     """Elements of a device's array in wavelengths, (M, 3), the first at the origin.
 
     ``vertical`` and ``horizontal`` are lines along z and y, ``upa`` is two columns in the plane of
     y and z; half a wavelength apart.
     """
-    index = torch.arange(num_elements, dtype=dtype)
+    index = torch.arange(num_elements, dtype=dtype, device=device)
     zero = torch.zeros_like(index)
     if array == "upa":
         column, row = index % 2, torch.div(index, 2, rounding_mode="floor")
@@ -73,12 +77,11 @@ def response(
     offset = target[:, None, :] - device
     distance = offset.square().sum(-1, keepdim=True).sqrt()
     unit = offset / distance
-    elements = element_positions(array, num_elements, dtype=device.dtype).to(device.device)
+    elements = element_positions(array, num_elements, dtype=device.dtype, device=device.device)
     if array == "literal":
         index = elements[:, 2] / _SPACING
         path = offset[..., 2:] / wavelength_m * index  # wavelengths, (B, K, M)
-        axis = torch.tensor([0.0, 0.0, 1.0], dtype=device.dtype, device=device.device)
-        slope = (index[:, None] * axis / wavelength_m).expand(*path.shape, 3)
+        slope = (elements / (_SPACING * wavelength_m)).expand(*path.shape, 3)
     else:
         path = unit @ elements.mT
         slope = (elements - path[..., None] * unit[..., None, :]) / distance[..., None]
@@ -174,7 +177,7 @@ def paper_bound(
     """
     r, m = min_distance_m, precoder.shape[2]
     power = _square(precoder).sum((1, 2, 3))
-    elements = element_positions(array, m, dtype=device.dtype).to(device.device)
+    elements = element_positions(array, m, dtype=device.dtype, device=device.device)
     scale = r / (_SPACING * wavelength_m) if array == "literal" else 1.0
     phases = (2 * math.pi * scale * elements).square().sum()  # r times the turns per metre
     # |d(a a^T)|_F^2 <= 4 |a|^2 |da|^2, summed over the coordinates
