@@ -8,6 +8,7 @@ SOLVERS: dict[str, str] = {
     "sensing-only": f"{_HERE}.sensing:SensingOnly",
     "relaxation": f"{_HERE}.relaxation:Relaxation",
     "reference": f"{_HERE}.reference:Reference",
+    "alg1-cvx": "baselines.convex.ota_feel:AlgorithmOne",
     "joint-gradient": f"{_HERE}.tradeoff:JointGradient",
     "ao": f"{_HERE}.alternating:Alternating",
     "ao-null-space": f"{_HERE}.alternating:AlternatingNullSpace",
