@@ -18,6 +18,9 @@ QUICK = {  # fewer iterations by default, the solver's own with the slow tests
     "robust-wmmse-split": {"iterations": 40},
     "penalty-dca": {"iterations": 40},
     "penalty-dca-randomised": {"iterations": 40},
+    "varpro": {"iterations": 20, "starts": 2},
+    "varpro-lbfgs": {"iterations": 20, "starts": 2},
+    "uniform-forcing-sca": {"iterations": 5},
     "branch-bound": {"programmes": 2, "climb": 10, "workers": 1},
 }
 SMALL = {"imaging_recovery"}  # a frame of 750 samples takes seconds: the paper's size is slow
