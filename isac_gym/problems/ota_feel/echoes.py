@@ -139,9 +139,9 @@ def evidence(echoes: Echoes, *, likelihood: str) -> Evidence:
     if likelihood != "white":
         explained = echoes.cross @ _pseudo_inverse(echoes.power) @ echoes.cross.mH
         left = (total - explained).diagonal(dim1=-2, dim2=-1).real.sum(-1)
-        antennas = total.shape[-1]
-        per_sample = left / echoes.samples.clamp_min(1)[:, None]
-        ratio = (per_sample - antennas).clamp_min(0)
+        used = _rank(echoes.power)  # degrees of freedom that the own signal takes
+        per_sample = left / (echoes.samples[:, None] - used).clamp_min(1)
+        ratio = (per_sample - total.shape[-1]).clamp_min(0)
         share = torch.where(echoes.samples[:, None] > 0, ratio / (1 + ratio), share)
         if likelihood == "whitened":
             total = explained
@@ -265,9 +265,17 @@ def _power(z: Tensor, power: Tensor) -> Tensor:
     return (rows @ power).unflatten(2, (-1, 4)) @ z.conj()
 
 
+def _rank(power: Tensor) -> Tensor:
+    value, _ = hermitian_eigh(power)
+    return (value > _floor(value)).to(value.dtype).sum(-1)
+
+
 def _pseudo_inverse(power: Tensor) -> Tensor:
     value, vector = hermitian_eigh(power)
-    floor = _RANK_CUT * torch.finfo(value.dtype).eps * value[..., -1:]
-    is_used = value > floor
+    is_used = value > _floor(value)
     inverse = torch.where(is_used, 1 / torch.where(is_used, value, 1), 0)
     return (vector * inverse[..., None, :].to(vector.dtype)) @ vector.mH
+
+
+def _floor(value: Tensor) -> Tensor:
+    return _RANK_CUT * torch.finfo(value.dtype).eps * value[..., -1:]

@@ -71,9 +71,9 @@ class LocalisationPlan:
     rounds: int = 40
     candidates: int = 8
     follow: int = 4
-    repeats: int = 1
+    repeats: int = 16
     step: float = 0.7
-    settle: int = 12
+    settle: int = 4
     coherence: int = 4
     spacing_m: float | None = None
 
@@ -96,7 +96,7 @@ class Localisation:
 
 
 def alternating_design(problem: OtaFeel, instance: OtaFeelInstance, last: Tensor | None) -> Tensor:
-    """Alternating optimisation from the last precoders: 30 rounds at first, then 10."""
+    """Alternating optimisation from the last precoders: 10 rounds at first, then 3."""
     s = problem.scenario
     return alternating_precoders(
         instance.channel,
@@ -104,7 +104,7 @@ def alternating_design(problem: OtaFeel, instance: OtaFeelInstance, last: Tensor
         instance.max_power_w,
         s.noise_w,
         pulse=s.pulse,
-        iterations=30 if last is None else 10,
+        iterations=10 if last is None else 3,
         start=last,
     )
 
