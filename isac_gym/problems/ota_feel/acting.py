@@ -102,10 +102,10 @@ class OtaFeelActing(OtaFeelView):
         return torch.stack([full, torch.zeros_like(full)], -1)
 
     def role_of(self, state: OtaFeelState, decision: OtaFeelDecision) -> Tensor:
-        """Power and sensing entries of a decision, or near it, (B, K, 2), without gradient."""
+        """Power and sensing entries that a decision lets expect, (B, K, 2), without gradient."""
         with torch.no_grad():
-            factor = decision.precoder / _root(state)
-            return self._map.shape(self._directions(state), factor)
+            known, factor = self._directions(state), decision.precoder / _root(state)
+            return self._map.expected(known, self._map.shape(known, factor))
 
     @torch.no_grad()
     def _planned(

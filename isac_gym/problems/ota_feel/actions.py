@@ -34,6 +34,7 @@ __all__ = ["ACTION_MODES", "ActionMap", "Directions", "directions", "filtered", 
 ACTION_MODES = ("residual", "null-space", "raw")
 _SILENT = -0.8
 _LEAST = 1e-9  # share of the power below which a base design is empty
+_MARGIN = 1.25  # of the power that a base design expects
 _GAIN = 0.1  # of the residual near zero
 _NEWTON = 60  # steps of the residual's inverse; monotone from the right, quadratic at the end
 
@@ -162,6 +163,23 @@ class ActionMap:
         quiet = self._quiet_entries(known, factor)
         missed = [_square(self._shaped(known, e) - factor).sum((-2, -1)) for e in (sensed, quiet)]
         return torch.where((missed[0] <= missed[1])[..., None], sensed, quiet)
+
+    def expected(self, known: Directions, shape: Tensor) -> Tensor:
+        """Entries for the next base design, of the entries (B, K, 2) of a decision.
+
+        A precoder that needs less than its share says nothing about the share, so the power is
+        read against what the full share would have been used for, with a margin: else a base
+        design that is played would shrink from round to round.
+        """
+        full = torch.stack([torch.ones_like(shape[..., 0]), shape[..., 1]], -1)
+        most, quiet = self.role(full)
+        spent, used = (
+            _square(_designed(known, share, quiet)).sum((-2, -1))
+            for share in (self.role(shape)[0], most)
+        )
+        tiny = torch.finfo(used.dtype).tiny ** 0.5
+        power = torch.where(used > tiny, _MARGIN * spent / used.clamp_min(tiny), 1).clamp_max(1)
+        return torch.stack([self._entry(power), shape[..., 1]], -1)
 
     def _shaped(self, known: Directions, shape: Tensor) -> Tensor:
         kept = _designed(known, *self.role(shape))

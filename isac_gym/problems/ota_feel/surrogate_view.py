@@ -157,10 +157,10 @@ class OtaFeelView(Process):
                 lambda state: _log10(_offset(state).square().sum(-1)) / 2,
             ),
             Part(
-                "nearness",
+                "echo",
                 1,
-                "distance of the nearest device to the estimate over the own one (K)",
-                _nearness,
+                "echo power for the power sent over that of the nearest device, times 5 (K)",
+                self._echo,
             ),
             Part(
                 "energy",
@@ -211,6 +211,11 @@ class OtaFeelView(Process):
         scale = self.problem.scenario.max_power_w**0.5 * self._devices
         return torch.view_as_real((scale * self.heard(state)).resolve_conj())
 
+    def _echo(self, state: OtaFeelState) -> Tensor:
+        distance = _offset(state).square().sum(-1).log()
+        steepness = 2 * self.problem.scenario.path_exponent  # there and back, in power
+        return 5 * (steepness * (distance.amin(-1, keepdim=True) - distance)).exp()
+
     def measured(self, state: OtaFeelState) -> OtaFeelInstance:
         """Channels of a round ago, the estimated target, this round's budgets."""
         return state.measured
@@ -239,7 +244,7 @@ class OtaFeelView(Process):
                     label="device",
                     xy_m=now.position[0, :, :2].numpy(),
                     role="user",
-                    names=self.agents,
+                    names=tuple(str(index) for index in range(self._devices)),
                 ),
                 Points(label="target", xy_m=now.target[:, :2].numpy(), role="target"),
                 Points(label="estimate", xy_m=row.estimate[:, :2].numpy(), role="estimate"),
@@ -271,11 +276,6 @@ class OtaFeelView(Process):
 
 def _offset(state: OtaFeelState) -> Tensor:
     return (state.measured.target[:, None] - state.measured.position) / _LENGTH_M
-
-
-def _nearness(state: OtaFeelState) -> Tensor:
-    distance = _offset(state).square().sum(-1).sqrt()
-    return distance.amin(-1, keepdim=True) / distance
 
 
 def _log10(x: Tensor) -> Tensor:
