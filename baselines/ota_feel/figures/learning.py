@@ -22,7 +22,7 @@ from isac_gym.core.random import Streams, lane_seeds
 from isac_gym.problems.ota_feel.federated import OtaFeelFederated
 from isac_gym.problems.ota_feel.model import OtaFeelDecision
 
-__all__ = ["LEARNERS", "Curves", "Learner", "record", "recorded"]
+__all__ = ["LEARNERS", "Curves", "Learner", "learning_streams", "record", "recorded"]
 
 
 @dataclass(frozen=True)
@@ -159,9 +159,7 @@ def record(
         **settings: Of the federated process.
     """
     begin, curves = time.monotonic(), Curves()
-    streams = Streams.from_seeds(
-        lane_seeds(f"figures/ota_feel/learning/{seed}", seeds), device=device
-    )
+    streams = learning_streams(seeds, seed, device=device)
     with torch.no_grad():
         runs = {
             name: LEARNERS[name].process(rounds, dataset=dataset, **settings) for name in learners
@@ -181,6 +179,11 @@ def record(
             if is_late:
                 break
     return curves
+
+
+def learning_streams(seeds: int, seed: int, *, device: str = "cpu") -> Streams:
+    """Randomness of all lanes."""
+    return Streams.from_seeds(lane_seeds(f"figures/ota_feel/learning/{seed}", seeds), device=device)
 
 
 def _is_kept(number: int) -> bool:

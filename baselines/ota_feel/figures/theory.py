@@ -15,15 +15,18 @@ from numpy.typing import NDArray
 from baselines.figures import Array
 
 __all__ = [
+    "Complex",
+    "alternated",
     "alternation",
     "floor",
+    "information",
     "mean_error",
     "null_space_fill",
     "position_bound",
     "signalling_load",
 ]
 
-Complex = NDArray[np.complex128]
+Complex = NDArray[Any]
 _STEP_M = 1e-3  # of the central differences: errors near 1e-9 of the derivative
 
 
@@ -85,8 +88,32 @@ def position_bound(
         interference: Count the other devices' echoes as noise.
         prior_std_m: What is known of each coordinate before.
     """
+    found = information(
+        position,
+        target,
+        precoder,
+        echo_noise_w,
+        frame_length=frame_length,
+        array=array,
+        interference=interference,
+    )
+    total = found.sum(0) + np.eye(3) / prior_std_m**2
+    return float(np.trace(np.linalg.inv(total)))
+
+
+def information(
+    position: Array,
+    target: Array,
+    precoder: Complex,
+    echo_noise_w: Array,
+    *,
+    frame_length: int,
+    array: str,
+    interference: bool,
+) -> Array:
+    """Fisher information of the position at each device, (K, 3, 3); see :func:`position_bound`."""
     antennas = precoder.shape[1]
-    total = np.eye(3) / prior_std_m**2
+    total = np.zeros((len(position), 3, 3))
     heard = [
         _response(p, target, array, antennas) @ c for p, c in zip(position, precoder, strict=True)
     ]
@@ -104,8 +131,8 @@ def position_bound(
             noise = noise + (sum(power) - power[k]) * np.outer(a, a.conj())
         whitened = [np.linalg.solve(noise, s) for s in slopes]
         for i, j in itertools.product(range(3), range(3)):
-            total[i, j] += 2 * frame_length * np.vdot(slopes[i], whitened[j]).real
-    return float(np.trace(np.linalg.inv(total)))
+            total[k, i, j] = 2 * frame_length * np.vdot(slopes[i], whitened[j]).real
+    return total
 
 
 def _response(place: Array, target: Array, array: str, antennas: int) -> Complex:
@@ -129,9 +156,27 @@ def alternation(
     has_pulses: bool,
 ) -> list[float]:
     """Error over that of silence before and after every round of exact alternation."""
-    found = [_receive(channel, precoder, weight, noise_w, has_pulses=has_pulses)]
+    found = []
+    for _ in range(rounds + 1):
+        error, _ = _receive(channel, precoder, weight, noise_w, has_pulses=has_pulses)
+        found.append(error)
+        precoder = alternated(channel, precoder, weight, budget, noise_w, 1, has_pulses=has_pulses)
+    return found
+
+
+def alternated(
+    channel: Complex,
+    precoder: Complex,
+    weight: Array,
+    budget: Array,
+    noise_w: float,
+    rounds: int,
+    *,
+    has_pulses: bool,
+) -> Complex:
+    """Precoders (K, M, R) after rounds of exact alternation."""
     for _ in range(rounds):
-        receivers = found[-1][1]
+        _, receivers = _receive(channel, precoder, weight, noise_w, has_pulses=has_pulses)
         whole = None if has_pulses else np.sum(receivers, 0)
         stacked = np.concatenate(receivers, 1)
         spread = stacked @ stacked.conj().T
@@ -140,8 +185,8 @@ def alternation(
             own = receivers[k] if whole is None else whole
             matrix = h.conj().T @ (spread if whole is None else whole @ whole.conj().T) @ h
             new.append(_limited(matrix, h.conj().T @ own @ np.diag(weight[k]), float(budget[k])))
-        found.append(_receive(channel, np.array(new), weight, noise_w, has_pulses=has_pulses))
-    return [error for error, _ in found]
+        precoder = np.array(new)
+    return precoder
 
 
 def _receive(
