@@ -34,7 +34,7 @@ from isac_gym.problems.ota_feel.localisation import (
 )
 from isac_gym.problems.ota_feel.model import OtaFeel
 from isac_gym.problems.ota_feel.records import OtaFeelDecision, OtaFeelInstance
-from isac_gym.problems.ota_feel.transmission import Scaling, Uplink, pulsed, send
+from isac_gym.problems.ota_feel.transmission import Scaling, Uplink, pulsed, send_repeated
 
 __all__ = ["Localisation", "LocalisationPlan", "alternating_design", "localise"]
 
@@ -56,7 +56,7 @@ class LocalisationPlan:
         rounds: Rounds, the first of which only sounds.
         candidates: Peaks of the search that are followed until the election.
         follow: Rounds of scores before the election.
-        repeats: Times each symbol of localisation is sent; a whole frame averages pulses away.
+        repeats: Times each symbol of localisation is sent; K or more undo the pulses.
         step: eta of the step.
         settle: Rounds after which the step falls as their number over the round's; 0: never.
         coherence: Rounds of one channel.
@@ -219,10 +219,15 @@ class _Run:
         weighted = replace(self.instance, weight=weight)
         self.precoder = self.design(self.problem, weighted, self.precoder)
         uplink = Uplink.of(self.problem, weighted, OtaFeelDecision(self.precoder))
-        symbols = scaling.symbols(values).repeat_interleave(self.plan.repeats, -1)
-        got = send(uplink, symbols[:, :, None], self.streams, "uplink", carried=(0,))[:, 0]
-        mean = got.unflatten(-1, (-1, self.plan.repeats)).mean(-1)
-        return scaling.restored(mean, values.shape[-1])
+        got = send_repeated(
+            uplink,
+            scaling.symbols(values),
+            scaling.weight,
+            self.streams,
+            "uplink",
+            repeats=self.plan.repeats,
+        )
+        return scaling.restored(got, values.shape[-1])
 
     def _hear(self) -> Echoes:
         p, i = self.problem, self.instance

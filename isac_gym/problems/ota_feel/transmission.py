@@ -34,6 +34,7 @@ __all__ = [
     "pulses",
     "scale_updates",
     "send",
+    "send_repeated",
     "send_round",
     "send_updates",
     "unpack",
@@ -127,6 +128,68 @@ def send(
     for first, last in _chunks(uplink, length):
         estimate[..., first:last] += _mix(heard, flat[..., first:last])
     return estimate
+
+
+def send_repeated(
+    uplink: Uplink, symbols: Tensor, weight: Tensor, streams: Streams, name: str, *, repeats: int
+) -> Tensor:
+    """Sums of symbols of stream 0 that are each sent several times, spread over the frame.
+
+    The repeats of a symbol are combined by their own MMSE filter. Without pulses that averages the
+    noise. With pulses the devices' gains differ from repeat to repeat, and K repeats or more tell
+    the devices apart: the floor of the aggregation with pulses is gone. The other streams carry
+    filler.
+
+    Args:
+        uplink: Receiver and channels.
+        symbols: g_k, (B, K, S) complex, unit variance.
+        weight: Weights w_k of the sum, (B, K): those of the receiver.
+        streams: Randomness of the noise.
+        name: Name of the draw.
+        repeats: Times each symbol is sent, >= 1.
+
+    Returns:
+        Estimates of sum_k w_k g_k, (B, S) complex.
+    """
+    length, stride = symbols.shape[-1], _stride(uplink, repeats)
+    blocks = -(-length // stride)
+    padded = torch.nn.functional.pad(symbols, (0, blocks * stride - length))
+    block = padded.unflatten(-1, (blocks, 1, stride)).expand(-1, -1, -1, repeats, -1)
+    got = send(uplink, block.flatten(2)[:, :, None], streams, name, carried=(0,))[:, 0]
+    filters = _combiners(uplink, weight, repeats).conj()  # (B, D, repeats, stride)
+    turn = torch.arange(blocks, device=got.device) % filters.shape[1]
+    combined = filters[:, turn] * got.unflatten(-1, (blocks, repeats, stride))
+    return combined.sum(2).flatten(1)[:, :length].to(symbols.dtype)
+
+
+def _stride(uplink: Uplink, repeats: int) -> int:
+    """Symbols between repeats: a frame holds every repeat, as far apart as can be."""
+    return max(uplink.noise.shape[1] // repeats, 1)
+
+
+def _combiners(uplink: Uplink, weight: Tensor, repeats: int) -> Tensor:
+    """MMSE filters over the repeats of each symbol of D blocks, (B, D, repeats, stride)."""
+    phases, stride = uplink.noise.shape[1], _stride(uplink, repeats)
+    size = repeats * stride
+    starts = phases // math.gcd(size, phases)
+    time = torch.arange(starts * size, device=weight.device) % phases
+    phase = time.reshape(starts, repeats, stride).mT  # (D, stride, repeats)
+    heard = uplink.heard[:, :, 0, :, 0][:, phase]  # (B, D, stride, repeats, K)
+    filler = uplink.heard[:, :, 0, :, 1:].abs().square().sum((2, 3))
+    level = uplink.noise[:, :, 0, 0].real + filler
+    covariance = heard @ heard.mH + torch.diag_embed(level[:, phase]).to(heard.dtype)
+    eps, tiny = torch.finfo(level.dtype).eps, torch.finfo(level.dtype).tiny
+    floor = tiny + eps * _trace(covariance)  # silence: nothing is heard, every estimate is 0
+    eye = torch.eye(repeats, dtype=heard.dtype, device=heard.device)
+    factor, _ = torch.linalg.cholesky_ex(
+        covariance + floor[..., None, None] * eye, check_errors=False
+    )
+    wanted = heard @ weight[:, None, None, :, None].to(heard.dtype)
+    return torch.cholesky_solve(wanted, factor)[..., 0].mT
+
+
+def _trace(matrix: Tensor) -> Tensor:
+    return matrix.diagonal(dim1=-2, dim2=-1).real.sum(-1)
 
 
 def pack(values: Tensor) -> Tensor:

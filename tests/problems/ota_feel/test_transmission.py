@@ -17,6 +17,7 @@ from isac_gym.problems.ota_feel.transmission import (
     pulses,
     scale_updates,
     send,
+    send_repeated,
     send_round,
     send_updates,
     unpack,
@@ -184,3 +185,22 @@ def test_send_updates__does_not_depend_on_chunks_or_batch():
     first = scale_updates(updates[:1], instance.weight[:1, :, 1], rule="max")
     alone = send_updates(one, updates[:1], first, streams[:1], stream=1)
     torch.testing.assert_close(alone, average[:1], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("pulse", ["none", "dft"])
+@pytest.mark.parametrize("repeats", [1, 3, 12, 16, 24])
+def test_send_repeated__is_never_worse_and_undoes_the_pulses(pulse, repeats):
+    problem, instance, decision = _setting(batch=4, pulse=pulse, frame_length=16, num_devices=12)
+    uplink = Uplink.of(problem, instance, decision)
+    symbols = Streams.from_seed(3, 4).complex_normal("g", 12, 3000)
+    weight = instance.weight[..., 0]
+    got = send_repeated(uplink, symbols, weight, Streams.from_seed(1, 4), "x", repeats=repeats)
+    wanted = weighted_sum(weight[..., None], symbols[:, :, None])[:, 0]
+    error = (got - wanted).abs().square().mean(-1)
+    once = problem.errors(instance, decision)[:, 0]
+    if repeats == 1:
+        torch.testing.assert_close(error, once, rtol=0.15, atol=0)
+    else:
+        assert (error < 1.05 * once).all()
+    if pulse == "dft" and repeats >= 12:
+        assert (error < 0.6 * once).all()
