@@ -136,7 +136,7 @@ def reduced(task: SensingTask, z: Tensor, rank: int) -> Tensor:
     if rank < factor.shape[-1]:
         factor = _strongest(factor)
     power = (factor.real.square() + factor.imag.square()).sum((-2, -1))
-    factor = factor / power.clamp_min(tiny).sqrt()[..., None, None]
+    factor = _canonical(factor / power.clamp_min(tiny).sqrt()[..., None, None])
     return torch.nn.functional.pad(factor, (0, rank - factor.shape[-1]))
 
 
@@ -171,6 +171,16 @@ def _hermitian_basis(size: int, like: Tensor) -> Tensor:
             real[i * size + j, i, j] = real[i * size + j, j, i] = half
             imaginary[j * size + i, i, j], imaginary[j * size + i, j, i] = half, -half
     return torch.complex(real, imaginary).to(like)
+
+
+def _canonical(factor: Tensor) -> Tensor:
+    """F U with orthogonal columns, the strongest first, whose largest entries are positive."""
+    turned = (factor @ hermitian_eigh(factor.mH @ factor)[1]).flip(-1)
+    size = turned.abs()
+    top = size.argmax(-2, keepdim=True)
+    tiny = torch.finfo(size.dtype).tiny
+    unit = turned.gather(-2, top) / size.gather(-2, top).clamp_min(tiny)
+    return turned * unit.conj()
 
 
 def _strongest(factor: Tensor) -> Tensor:
