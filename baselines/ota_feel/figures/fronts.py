@@ -45,13 +45,16 @@ def measure_points(*, draws: int, seed: int, effort: Effort) -> Table:
             frames = Frames.sample(draws=draws, seed=seed, pulse=pulse, server_antennas=antennas)
             best = frames.design(effort.rounds)
             full = _full_power(frames, best)
-            power = frames.instance.max_power_w
+            power, total = frames.instance.max_power_w, frames.instance.weight.square().sum((1, 2))
             before, after = (
                 frames.problem.evaluate(frames.instance, c).crb_paper_m2 for c in (best, full)
             )
             cost = frames.nmse(full) / frames.nmse(best) - 1
             found = {
                 "nmse": median_of(frames.nmse(best)),
+                "apart_nmse": median_of(
+                    torch.tensor(apart_errors(frames, best, scale=1.0)) / total
+                ),
                 "power_share": mean_of(power_of(best.precoder).sum(-1) / power.sum(-1)),
                 "full_power_share": mean_of(power_of(full.precoder).sum(-1) / power.sum(-1)),
                 "full_power_cost": median_of(cost),

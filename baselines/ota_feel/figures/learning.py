@@ -8,6 +8,7 @@ are paired. A recorded curve is a CSV file with comment lines on how it was made
 
 import argparse
 import csv
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -227,12 +228,13 @@ def _main(arguments: Sequence[str] | None = None) -> None:
             f"round {number}.",
         ]
         curves.write(given.out)
-        last = {r[1]: [] for r in curves.rows} | {}
+        last: dict[str, list[float]] = {r[1]: [] for r in curves.rows}
         for row in curves.rows:
             if row[0] == number:
                 last[row[1]].append(row[3])
         line = ", ".join(f"{k} {sum(v) / len(v):.4f}" for k, v in last.items())
-        print(f"round {number} after {spent:.0f} s: {line}", flush=True)  # noqa: T201 - a command
+        sys.stdout.write(f"round {number} after {spent:.0f} s: {line}\n")
+        sys.stdout.flush()
 
     record(
         rounds=given.rounds,

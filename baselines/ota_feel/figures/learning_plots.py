@@ -54,11 +54,11 @@ def figure_2(folder: Path, curves: Mapping[str, Curves]) -> None:
     figure.legend(handles=handles(_legend(list(LEARNERS))), loc="outside upper center", ncols=3)
     label_panels(axes, titles)
     caption = (
-        f"Fig. 2, remade: means over seeds with 95 % intervals. {_SETUP} Perceptrons 64-32-10 on "
+        f"Fig. 2, remade: means over seeds with 95 % intervals. {_SETUP} Perceptrons of 32 hidden units on "
         "digits, measured now"
     )
     if "mnist" in shown:
-        caption += "; 784-32-10 on the 60,000 images of MNIST, recorded (data/mnist.csv)"
+        caption += "; and on the 60,000 images of MNIST, recorded (data/mnist.csv)"
     caption += (
         ". Without pulses joint, learning alone and perfect links cannot be told apart; orthogonal "
         "pulses, as in the paper, delay the training and cost little in the end."

@@ -28,12 +28,14 @@ class Setup:
         num_tasks: Streams; the second one carries learning.
         pulse: Of the uplink.
         start: Of the search.
+        repeats: Times each symbol of localisation is sent.
     """
 
     link: str
     num_tasks: int
     pulse: str = "none"
     start: str = "search"
+    repeats: int = 16
 
     def plan(self, model: str) -> LocalisationPlan:
         """How the target is found."""
@@ -44,6 +46,7 @@ class Setup:
             echoes="ideal" if is_ideal else "frame",
             likelihood="white" if is_ideal else "full",
             rounds=ROUNDS,
+            repeats=self.repeats,
         )
 
 
@@ -52,7 +55,8 @@ SETUPS = {
     "I": Setup("perfect", 2),
     "II": Setup("ota", 1),
     "III": Setup("ota", 2),
-    "III, dft": Setup("ota", 2, pulse="dft"),
+    "III, dft": Setup("ota", 2, pulse="dft", repeats=64),
+    "III, dft, sent once": Setup("ota", 2, pulse="dft", repeats=1),
 }
 
 

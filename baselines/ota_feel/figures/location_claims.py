@@ -11,6 +11,7 @@ __all__ = ["NEAR_BOUND", "location_verdicts"]
 NEAR_BOUND = 1.5  # mean error over mean bound up to which the bound counts as reached
 _SPREAD = 0.5  # of a mean over some dozen heavy-tailed errors, relative
 _AIR = ("II", "III", "III, dft")
+_ONCE = "III, dft, sent once"
 _LOST = 5.0  # mean error over mean bound from which on estimates are lost
 
 
@@ -26,7 +27,7 @@ def location_verdicts(located: Located) -> list[Verdict]:
 
 
 def _shown(table: Table, model: str) -> str:
-    parts = [f"{s} {table.at(model, s, 'mean_over_bound').value:.2f}" for s in ("I", *_AIR)]
+    parts = [f"{s} {table.at(model, s, 'mean_over_bound').value:.2f}" for s in ("I", *_AIR, _ONCE)]
     return f"{model}: " + ", ".join(parts)
 
 
@@ -37,7 +38,12 @@ def _bound(located: Located) -> Iterator[Verdict]:
         "fig4/reaches-the-bound",
         "The mean squared error of Setups I, II and III converges to the joint Cramer-Rao bound",
         source=f"{PAPER}, Fig. 4",
-        verdict=grade([ratio.value <= NEAR_BOUND for ratio in ratios.values()]),
+        verdict=grade(
+            [
+                *(ratio.value <= NEAR_BOUND for ratio in ratios.values()),
+                *(table.at(m, _ONCE, "mean_over_bound").value <= NEAR_BOUND for m in MODELS),
+            ]
+        ),
         expected_verdict="partly",
         checks=[
             Check(
@@ -49,7 +55,9 @@ def _bound(located: Located) -> Iterator[Verdict]:
             )
             for model in MODELS
         ],
-        note="mean error over mean bound: " + "; ".join(_shown(table, m) for m in MODELS),
+        note="mean error over mean bound: "
+        + "; ".join(_shown(table, m) for m in MODELS)
+        + "; needs our search and, with line arrays, repeated symbols",
     )
     yield judge(
         "fig4/perfect-links",
@@ -76,6 +84,7 @@ def _bound(located: Located) -> Iterator[Verdict]:
         source=OURS,
         verdict=grade([ratio.is_below(NEAR_BOUND) for ratio in upa]),
         expected_verdict="reproduced",
+        note="mean error over mean bound " + " and ".join(map(str, upa)),
     )
 
 

@@ -15,6 +15,7 @@ _LOOKS = {
     "II": ("green", "-."),
     "III": ("blue", "-"),
     "III, dft": ("orange", "-"),
+    "III, dft, sent once": ("orange", ":"),
 }
 _TITLES = ("Line arrays, other devices unheard", "2 x 2 arrays, waveforms")
 _SHOWN = 8  # targets of Fig. 5
@@ -46,9 +47,10 @@ def figure_4(folder: Path, located: Located) -> None:
         "Fig. 4, remade: squared error of the target's position, means over frames (thick) and "
         "medians (thin). I: perfect links; II: over the air, one stream; III: with learning. One "
         "frame is heard, round 1 searches the region, rounds 2 to 5 follow eight candidates, round "
-        "6 elects one. From a random start the mean is ruled by local maxima. (a) is the paper's "
-        "model, (b) simulates the waveforms of all devices; its bound treats the others' echoes as "
-        "noise, the likelihood also reads their direction. " + OURS
+        "6 elects one; each symbol is sent 16 times, 64 times with pulses, or once. From a random "
+        "start the mean is ruled by local maxima. (a) is the paper's model, (b) simulates the "
+        "waveforms of all devices; its bound treats the others' echoes as noise, the likelihood "
+        "also reads their direction. " + OURS
     )
     save_figure(figure, folder / "fig4.png", caption=caption)
     located.curves.write(folder / "fig4.csv")
