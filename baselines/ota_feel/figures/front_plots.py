@@ -73,11 +73,11 @@ def figure_9(folder: Path, fronts: Twin, points: Table) -> None:
         draw_line(axes[2], points, pulse, "nmse", **style)
     axes[2].set(xscale="log", yscale="log", xlabel="server antennas N", ylabel="error over silence")
     plain_ticks(axes[2].xaxis, ANTENNAS)
-    axes[2].legend(loc="lower left")
+    axes[2].legend(loc="upper right")
     label_panels(axes, ["Unheard", "Echoes are noise", "The paper's bound: points"])
     caption = (
         f"Fig. 9, remade: (a), (b) fronts with the true bounds, T = 64. {_KIND} More antennas "
-        "lower the error along the whole front. (c) With the paper's bound (vertical arrays) every "
+        "lower the error along the front. (c) With the paper's bound (vertical arrays) every "
         "front is the point of least error, because full power, all that bound asks for, costs "
         "nothing. " + OURS
     )

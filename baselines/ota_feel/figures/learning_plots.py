@@ -54,8 +54,8 @@ def figure_2(folder: Path, curves: Mapping[str, Curves]) -> None:
     figure.legend(handles=handles(_legend(list(LEARNERS))), loc="outside upper center", ncols=3)
     label_panels(axes, titles)
     caption = (
-        f"Fig. 2, remade: means over seeds with 95 % intervals. {_SETUP} Perceptrons of 32 hidden units on "
-        "digits, measured now"
+        f"Fig. 2, remade: means over seeds with 95 % intervals. {_SETUP} Perceptrons of 32 hidden "
+        "units on digits, measured now"
     )
     if "mnist" in shown:
         caption += "; and on the 60,000 images of MNIST, recorded (data/mnist.csv)"

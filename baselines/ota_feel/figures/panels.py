@@ -17,7 +17,7 @@ __all__ = ["OURS", "SHADES", "handles", "panels", "plain_ticks"]
 _WIDTH = 7.2  # inches: two columns
 OURS = (
     "Powers, noise, pulse length and antenna layout are ours (the paper's text names none): "
-    "10 dB, T = 64."
+    "10 dB, T = 64 unless shown."
 )
 SHADES = tuple(COLOURS[c] for c in ("orange", "green", "blue", "black"))  # of a rising parameter
 

@@ -103,7 +103,7 @@ def figure_10(folder: Path, curves: Table, ends: Table) -> None:
         axis.set(xscale="symlog", yscale="log", xlabel="rounds of alternation", xlim=(0, None))
         plain_ticks(axis.xaxis, (0, 1, 10, 100, 600))
     axes[0].set(ylabel="aggregation error over silence")
-    axes[0].legend(loc="lower left", ncols=2)
+    axes[0].legend(loc="upper right")
     for pulse, colour in (("none", "blue"), ("dft", "red")):
         draw_line(
             axes[2],
@@ -117,7 +117,7 @@ def figure_10(folder: Path, curves: Table, ends: Table) -> None:
     axes[2].axhline(10, color=COLOURS["grey"], lw=0.8)
     axes[2].set(xscale="log", xlabel="server antennas N", ylabel="rounds to within 10 % of the end")
     plain_ticks(axes[2].xaxis, ANTENNAS)
-    axes[2].legend(loc="upper right")
+    axes[2].legend(loc="upper left")
     label_panels(axes, [*_PULSE_TITLES.values(), "When near the end"])
     caption = (
         "Fig. 10, remade: plain exact alternation of receiver and precoders, K = 15, I = 2, median "
