@@ -8,17 +8,29 @@ import numpy as np
 from baselines.figures import Check, Estimate, Table
 from baselines.ota_feel.figures.sweeps import Twin
 
-__all__ = ["OURS", "PAPER", "changes", "prototype", "twin_check"]
+__all__ = ["OURS", "PAPER", "Paired", "changes", "prototype", "twin_check"]
 
 PAPER = "Asaad et al., section V"
 OURS = "ours"
 _EXACT = 1e-6  # relative, of numbers that plain NumPy calculates on the same frames
+_EXACT_DB = 1e-5  # the same in dB
+
+
+class Paired(Check):
+    """A number against the same frames calculated apart: draws cancel, no interval counts."""
+
+    @property
+    def deviation(self) -> float:
+        """Distance from ``expected`` over the tolerance alone; ``inf`` if unknown."""
+        distance = abs(self.measured.value - self.expected)
+        return math.inf if math.isnan(distance) else distance / self.tolerance
 
 
 def twin_check(name: str, twin: Twin, key: tuple[float | str, str, str], unit: str = "") -> Check:
     """One cell against plain NumPy."""
     apart = twin.apart.at(*key).value
-    return Check(name, twin.table.at(*key), apart, _EXACT * max(abs(apart), 1e-3), unit)
+    tolerance = _EXACT_DB if "dB" in unit else _EXACT * abs(apart)
+    return Paired(name, twin.table.at(*key), apart, tolerance, unit)
 
 
 def prototype(name: str, measured: Estimate, expected: float, unit: str = "") -> Check:

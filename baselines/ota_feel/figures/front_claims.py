@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterator
 
 from baselines.figures import Check, Table, Verdict, grade, judge
-from baselines.ota_feel.figures.checks import OURS, PAPER, prototype, twin_check
+from baselines.ota_feel.figures.checks import OURS, PAPER, Paired, prototype, twin_check
 from baselines.ota_feel.figures.fronts import LONG_FRAME, SENSINGS, WEIGHTS, front_name
 from baselines.ota_feel.figures.sweeps import ANTENNAS, PULSES, Twin
 
@@ -59,7 +59,7 @@ def front_verdicts(points: Table, fronts: Twin) -> Iterator[Verdict]:
         expected_verdict="reproduced",
         checks=[
             *(
-                Check(
+                Paired(
                     f"error over silence, {p} pulses, N = {n}",
                     points.at(n, p, "nmse"),
                     points.at(n, p, "apart_nmse").value,

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from baselines.figures import Check, Estimate, Table, Verdict, grade, judge
-from baselines.ota_feel.figures.checks import OURS, PAPER
+from baselines.ota_feel.figures.checks import OURS, PAPER, Paired
 from baselines.ota_feel.figures.location import MODELS, SETUPS, Located
 
 __all__ = ["NEAR_BOUND", "location_verdicts"]
@@ -46,7 +46,7 @@ def _bound(located: Located) -> Iterator[Verdict]:
         ),
         expected_verdict="partly",
         checks=[
-            Check(
+            Paired(
                 f"mean bound, {model}, III",
                 table.at(model, "III", "bound_mean_m2"),
                 located.ends.apart.at(model, "III", "bound_mean_m2").value,
