@@ -67,10 +67,12 @@ def directions(own: Tensor, weight: Tensor | None, plan: Tensor, response: Tenso
         off = unit(_off(own, toward))
     sent = torch.einsum("bkm,bkmr->bkr", toward.conj(), plan)
     size = _square(sent).sum(-1, keepdim=True)
-    tiny = torch.finfo(size.dtype).tiny ** 0.5
     first = torch.zeros_like(sent)
     first[..., 0] = 1
-    row = torch.where(size > tiny, sent / size.clamp_min(tiny).sqrt(), first)
+    info = torch.finfo(size.dtype)
+    # what a plan that nulls the target still sends there is rounding, without a direction
+    least = (info.eps * _square(plan).sum((-2, -1))[..., None]).clamp_min(info.tiny**0.5)
+    row = torch.where(size > least, sent / size.clamp_min(info.tiny**0.5).sqrt(), first)
     return Directions(own, weight, toward, off[..., None] * row[..., None, :])
 
 
