@@ -6,7 +6,7 @@ from isac_gym.testing import SOLVER_CHECKS, check_solver
 from tests.conftest import is_brief_preset, preset_ids, problem_names
 from tests.contracts.toy import ToyProblem, ToyWaterfill
 
-SLOW = {"sca-cvxpy", "gp-cvxpy", "branch-bound"}  # seconds of imports, then slow instances
+SLOW = {"sca-cvxpy", "gp-cvxpy", "branch-bound", "alg1-cvx"}  # seconds of imports, then slow instances
 QUICK = {  # fewer iterations by default, the solver's own with the slow tests
     "pga": {"iterations": 12},
     "pga-nominal": {"iterations": 12},
@@ -21,6 +21,8 @@ QUICK = {  # fewer iterations by default, the solver's own with the slow tests
     "varpro": {"iterations": 20, "starts": 2},
     "varpro-lbfgs": {"iterations": 20, "starts": 2},
     "uniform-forcing-sca": {"iterations": 5},
+    "joint-gradient": {"iterations": 8},
+    "reference": {"iterations": 4, "starts": 2},
     "branch-bound": {"programmes": 2, "climb": 10, "workers": 1},
 }
 SMALL = {"imaging_recovery"}  # a frame of 750 samples takes seconds: the paper's size is slow
