@@ -6,7 +6,7 @@ from isac_gym.testing import SOLVER_CHECKS, check_solver
 from tests.conftest import is_brief_preset, preset_ids, problem_names
 from tests.contracts.toy import ToyProblem, ToyWaterfill
 
-SLOW = {"sca-cvxpy", "gp-cvxpy", "branch-bound", "alg1-cvx"}  # seconds of imports, then slow instances
+SLOW = {"sca-cvxpy", "gp-cvxpy", "branch-bound", "alg1-cvx"}  # imports and slow instances
 QUICK = {  # fewer iterations by default, the solver's own with the slow tests
     "pga": {"iterations": 12},
     "pga-nominal": {"iterations": 12},
