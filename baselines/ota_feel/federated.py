@@ -59,13 +59,16 @@ def federated_process(
         scenario: Preset name, mapping or scenario.
         scheme: One of ``SCHEMES``.
         rounds: Rounds of an episode.
-        settings: Other settings of :class:`OtaFeelFederated`.
+        settings: Other settings of :class:`OtaFeelFederated`; echoes are those of the first frame
+            where nothing else is said, as in the paper.
     """
     chosen = as_scenario(OtaFeelScenario, scenario)
     if scheme in TASKS:
         chosen = chosen.replace(num_tasks=TASKS[scheme])
     problem = OtaFeel(scenario=chosen)  # pyright: ignore[reportArgumentType]
-    return OtaFeelFederated(problem=problem, scheme=scheme, horizon=rounds, **dict(settings or {}))
+    return OtaFeelFederated(
+        problem=problem, scheme=scheme, horizon=rounds, **{"echoes": "frame", **(settings or {})}
+    )
 
 
 @torch.no_grad()

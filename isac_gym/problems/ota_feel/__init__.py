@@ -23,9 +23,9 @@ FAMILY = Family(
         EnvironmentEntry(
             id="isac/OtaFeelFull-v0",
             process=f"{_HERE}.federated:OtaFeelFederated",
-            doc="40 rounds with real training of every device, and a search for the target",
+            doc="40 rounds at -10 dB: real training of every device, and a search for the target",
             parallel_id="isac/OtaFeelFull-v0",
-            preset="joint",
+            preset="joint-low-snr",
         ),
     ),
     formulas=(

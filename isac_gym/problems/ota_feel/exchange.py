@@ -15,6 +15,7 @@ from isac_gym.problems.ota_feel.transmission import (
     Scaling,
     Uplink,
     send,
+    send_repeated,
     send_round,
     send_updates,
 )
@@ -134,18 +135,31 @@ class _Line:
         settings, state = self.settings, self.state
         if settings.is_perfect:
             return (message * self.active[..., None]).sum(1), self.updates()
-        repeats = settings.repeats
-        symbols = scaling.symbols(message).repeat_interleave(repeats, -1)
-        if settings.learns:
-            learning = self._scaling()
-            uplink = self._uplink([scaling.weight, learning.weight])
+        symbols = scaling.symbols(message)
+        columns, update = [scaling.weight], torch.zeros_like(state.weights)
+        learning = self._scaling() if settings.learns else None
+        if learning is not None:
+            columns.append(learning.weight)
+        uplink = self._uplink(columns)
+        if learning is not None and settings.repeats == 1:
             got, update = send_round(uplink, symbols, state.delta, learning, self.streams)
+            return scaling.restored(got, message.shape[-1]), update
+        if learning is not None:
+            update = send_updates(uplink, state.delta, learning, self.streams, stream=1)
+        if settings.repeats == 1:
+            got = send(uplink, symbols[:, :, None], self.streams, "uplink/score", carried=(0,))[
+                :, 0
+            ]
         else:
-            uplink = self._uplink([scaling.weight])
-            got = send(uplink, symbols[:, :, None], self.streams, "uplink/score", carried=(0,))
-            got, update = got[:, 0], torch.zeros_like(state.weights)
-        mean = got.unflatten(-1, (-1, repeats)).mean(-1)
-        return scaling.restored(mean, message.shape[-1]), update
+            got = send_repeated(
+                uplink,
+                symbols,
+                scaling.weight,
+                self.streams,
+                "uplink/score",
+                repeats=settings.repeats,
+            )
+        return scaling.restored(got, message.shape[-1]), update
 
     def _exact(self) -> Tensor:
         share = self.shares * self.active / torch.where(self.norm > 0, self.norm, 1)[:, None]

@@ -78,7 +78,8 @@ class FederatedSettings(OtaFeelFederatedView):
         method: ``scoring`` or ``gradient``.
         candidates: Peaks of the search that are followed until the election.
         follow: Rounds of scores before the election.
-        repeats: Times each symbol of localisation is sent.
+        repeats: Times each symbol of localisation is sent, and combined; with pulses a frame's
+            length undoes them.
         step: eta of a step.
         settle: Rounds after which the step falls; 0: never.
     """
@@ -98,7 +99,7 @@ class FederatedSettings(OtaFeelFederatedView):
     least_images: int = 16
     train_images: int = 0
     test_images: int = 0
-    echoes: str = "frame"
+    echoes: str = "accumulate"
     likelihood: str = "full"
     start: str = "search"
     method: str = "scoring"

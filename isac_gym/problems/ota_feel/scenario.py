@@ -34,6 +34,7 @@ class OtaFeelScenario(Scenario):
         "low-snr": {**_COHERENT, "snr_db": 0.0},
         "high-snr": {**_COHERENT, "snr_db": 20.0},
         "joint": {**_UPA, "sensing_weight": 0.5},
+        "joint-low-snr": {**_UPA, "sensing_weight": 0.5, "snr_db": -10.0},
         "sensing": {**_UPA, "sensing_weight": 1.0, "sensing": "ideal"},
         "literal": {"array": "literal"},
     }

@@ -128,6 +128,16 @@ def test_schemes_learn_and_locate_as_they_say(scheme: str) -> None:
         assert not states[-1].accuracy.any()
 
 
+def test_repeats_undo_the_pulses() -> None:
+    scenario = {"pulse": "dft", "num_devices": 15, "server_antennas": 16}
+    error = {
+        repeats: play(of_scheme("joint", repeats=repeats, scenario=scenario), 8, lanes=6)[-1]
+        for repeats in (1, 64)
+    }
+    assert float(error[64].error_m.mean()) < float(error[1].error_m.mean())
+    torch.testing.assert_close(error[64].accuracy, error[1].accuracy, rtol=0.1, atol=0)
+
+
 def test_the_search_finds_the_target() -> None:
     states = play(of_scheme("setup-1", scenario={"num_devices": 15}), 8, lanes=8)
     before, after = states[0].error_m, states[-1].error_m
