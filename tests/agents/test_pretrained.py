@@ -1,9 +1,12 @@
 """Claims about the shipped agents, checked on episodes no training has seen."""
 
+import dataclasses
+
 import pytest
 
 import agents
 from agents.evaluation import FloorPolicy, interval, play, summary
+from baselines.ota_feel.roles import RolesPolicy
 from baselines.policy import SolverPolicy
 from baselines.registry import make_solver
 from isac_gym.core.family import family_of
@@ -67,3 +70,20 @@ def test_imaging_beam_amortised__is_near_the_certified_optimum():
     assert row["infeasible"] == 0
     floor = summary(process, FloorPolicy(), fresh(128))
     assert floor["share_interval"][1] <= 0.5
+
+
+def test_ota_feel_amortised__beats_the_base_design_and_one_sensing_device():
+    agent, process = shipped("ota_feel_amortised")
+    for other in (RolesPolicy(), RolesPolicy(sensing=0.3)):
+        assert advantage(process, agent, other, 64)[0] > 0
+
+
+@pytest.mark.slow
+def test_ota_feel_amortised__beats_alternation_with_late_channels_but_not_the_best_roles():
+    agent, process = shipped("ota_feel_amortised")
+    exact = dataclasses.replace(process, action_mode="residual")  # reaches the solver's decisions
+    seeds = fresh(48)
+    own = play(process, agent, seeds).reward.mean(1)
+    ao = play(exact, SolverPolicy(make_solver("ota_feel", "ao")), seeds).reward.mean(1)
+    assert interval(own - ao)[0] > 0.1
+    assert advantage(process, agent, RolesPolicy(sensing=0.6, quiet=0.8), 64)[1] < 0

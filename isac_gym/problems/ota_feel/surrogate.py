@@ -3,6 +3,23 @@ r"""Rounds of over-the-air federated learning, without the learning: what precod
 In a round the devices send once. Channels age between rounds, and the server knows those of the
 round before when precoders are chosen, though its receiver knows those of the round. The echoes of
 a round sharpen the belief on the target, so that what is sensed early pays in every later round.
+
+What actions move, in dB against the base design at full power; mean over the rounds of 48 paired
+episodes, 95 % intervals, default preset and settings:
+
+    action                                          aggregation     localisation
+    all devices at 50 % power                       -1.00 +- 0.03   -1.40 +- 0.12
+    every device senses with 30 %                   -1.26 +- 0.05    1.33 +- 0.33
+    the nearest device senses with 30 %             -0.09 +- 0.03    1.83 +- 0.28
+    all but the nearest keep quiet                  -1.24 +- 0.07    3.58 +- 0.99
+    nearest senses with 60 %, the others quiet      -1.55 +- 0.08    6.35 +- 1.19
+    residual, 25 gradient steps for aggregation      0.15 +- 0.02   -0.01 +- 0.02
+    residual, 25 gradient steps for localisation    -8.93 +- 0.50    7.40 +- 1.04
+
+A walking target (1 m a round) changes little. With line arrays (``vertical``) one device does not
+see all coordinates, roles lose 5 to 9 dB of localisation, and the best uniform sensing gains about
+1 dB: the trade-off is real with ``upa``. Every stream counts in the aggregation objective: paid for
+the learning stream alone, 25 gradient steps give up the other one (error 0.020 to 0.15).
 """
 
 from dataclasses import dataclass
