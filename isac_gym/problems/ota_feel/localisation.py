@@ -11,7 +11,7 @@ for two symbols per round, so the search is sent over it, three kinds of rounds:
    to a floor: they are out anyway, and symbols of unit variance should tell the others apart. The
    server keeps the best few peaks of the noisy sum.
 2. ``score``: the score at every candidate, two symbols each; v += eta (J + damping)^-1 g, J the
-   server's own information matrix; or the paper's plain gradient.
+   server's own information matrix, which also whitens the scores; or the paper's plain gradient.
 3. ``elect``: the log-likelihoods at the candidates; the best one stays.
 
 Source: spec 3.4 of the OTA-FEEL paper's scheme for scores; search and election are ours.
@@ -50,6 +50,8 @@ __all__ = [
     "scoring_step",
     "server_information",
     "single_shot",
+    "unwhitened_scores",
+    "whitened_scores",
 ]
 
 _DEPTH = 30.0  # log-likelihood below a device's best at which differences stop to count
@@ -187,13 +189,28 @@ def scoring_step(
         matrix: J, (B, C, 3, 3) 1/m^2.
         step: eta, a number or (B,).
     """
-    diagonal = matrix.diagonal(dim1=-2, dim2=-1)
-    eps = torch.finfo(matrix.dtype).eps
-    floor = _DAMPING * diagonal + eps * diagonal.sum(-1, keepdim=True)
-    damped = matrix + torch.diag_embed(floor)
+    damped = _damped(matrix)
     move = solve_or_nan(damped.flatten(0, 1), score.flatten(0, 1)[..., None])
     eta = torch.as_tensor(step, dtype=points.dtype, device=points.device).reshape(-1, 1, 1)
     return _moved(problem, points, eta * move.reshape(points.shape))
+
+
+def whitened_scores(score: Tensor, matrix: Tensor) -> Tensor:
+    """Scores (B, K, 3 C) as sent: L^-1 s_k with J = L L^T of each candidate, (B, C, 3, 3).
+
+    The link's noise then moves estimates as an error of the size of the bound does, in every
+    direction alike. In metres, noise of the strong direction swamps the weak one: J of a line array
+    has a condition number of 500. The server sends its J along with the candidates.
+    """
+    parts = score.unflatten(-1, (-1, 3))[..., None]
+    root = _root(matrix)[:, None].expand(-1, parts.shape[1], -1, -1, -1)
+    white = torch.linalg.solve_triangular(root, parts, upper=False)[..., 0]
+    return torch.where(white.isfinite(), white, 0).flatten(2)
+
+
+def unwhitened_scores(total: Tensor, matrix: Tensor) -> Tensor:
+    """Sums of scores (B, C, 3) in 1/m, of the sums (B, 3 C) of :func:`whitened_scores`."""
+    return (_root(matrix) @ total.unflatten(-1, (-1, 3))[..., None])[..., 0]
 
 
 def gradient_step(
@@ -269,6 +286,19 @@ def _solved(matrix: Tensor, right: Tensor) -> Tensor:
     )
     determinant = (first * minors[..., 0, :]).sum(-1, keepdim=True)
     return (minors * right[..., None, :]).sum(-1) / determinant
+
+
+def _damped(matrix: Tensor) -> Tensor:
+    diagonal = matrix.diagonal(dim1=-2, dim2=-1)
+    eps = torch.finfo(matrix.dtype).eps
+    return matrix + torch.diag_embed(_DAMPING * diagonal + eps * diagonal.sum(-1, keepdim=True))
+
+
+def _root(matrix: Tensor) -> Tensor:
+    """Lower factors of damped J; the unit matrix where nothing is known."""
+    factor, info = torch.linalg.cholesky_ex(_damped(matrix), check_errors=False)
+    eye = torch.eye(3, dtype=matrix.dtype, device=matrix.device)
+    return torch.where((info == 0)[..., None, None], factor, eye)
 
 
 def _floored(value: Tensor) -> Tensor:

@@ -31,6 +31,8 @@ from isac_gym.problems.ota_feel.localisation import (
     scale_values,
     scoring_step,
     server_information,
+    unwhitened_scores,
+    whitened_scores,
 )
 from isac_gym.problems.ota_feel.model import OtaFeel
 from isac_gym.problems.ota_feel.records import OtaFeelDecision, OtaFeelInstance
@@ -192,8 +194,6 @@ class _Run:
                 value = local_values(p, self.instance, self.evidence, points)
                 best = self._sum(value, scale_values(value)).argmax(-1)
                 return points[torch.arange(len(points), device=points.device), best][:, None]
-        score = local_scores(p, self.instance, self.evidence, points)
-        total = self._sum(score, scale_scores(score)).unflatten(-1, (-1, 3))
         matrix = server_information(
             p,
             self.instance,
@@ -202,6 +202,12 @@ class _Run:
             likelihood=plan.likelihood,
             samples=self.frames * p.scenario.frame_length,
         )
+        score = local_scores(p, self.instance, self.evidence, points)
+        is_white = plan.method == "scoring"
+        if is_white:
+            score = whitened_scores(score, matrix)
+        total = self._sum(score, scale_scores(score))
+        total = unwhitened_scores(total, matrix) if is_white else total.unflatten(-1, (-1, 3))
         fall = plan.settle / max(plan.settle, number - plan.follow) if plan.settle else 1.0
         move = scoring_step if plan.method == "scoring" else gradient_step
         return move(p, points, total, matrix, step=plan.step * fall)
