@@ -95,6 +95,7 @@ def test_lifted_bound__is_the_same_in_every_batch():
 
 SETTINGS = [
     ("coherent", {"num_devices": 6}),
+    ("coherent", {"num_devices": 6, "snr_db": 60.0}),  # every device can invert its channel
     ("coherent", {"weight_spread": 1.0, "num_devices": 6}),
     ("paper", {}),
     ("unequal", {}),
