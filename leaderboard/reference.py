@@ -308,7 +308,8 @@ def jobs_of(task: Task) -> Iterator[dict[str, Any]]:
         manifest = load_agent(folder).manifest
         if manifest.environment != task.environment:
             continue
-        if manifest.architecture.sizes[0] == make_process(task).observation_size:
+        process, sizes = make_process(task), manifest.architecture.sizes
+        if (sizes[0], sizes[-1]) == (process.observation_size, process.action_size):
             yield {"agent": str(folder)}
 
 

@@ -238,4 +238,5 @@ def test_jobs_of__shipped_agents_enter_only_where_they_fit():
             if "agent" in job:
                 manifest = load_agent(job["agent"]).manifest
                 assert manifest.environment == each.environment
-                assert manifest.architecture.sizes[0] == make_process(each).observation_size
+                process, sizes = make_process(each), manifest.architecture.sizes
+                assert (sizes[0], sizes[-1]) == (process.observation_size, process.action_size)
