@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from baselines.ota_feel import SOLVERS
-from isac_gym.core.errors import ScenarioError
+from isac_gym.core.errors import ScenarioError, SolverError
 from isac_gym.core.family import as_scenario, load_object
 from isac_gym.core.random import Streams
 from isac_gym.core.scenario import Scenario
@@ -20,7 +20,7 @@ from isac_gym.problems.ota_feel.model import OtaFeel
 from isac_gym.problems.ota_feel.records import OtaFeelDecision
 from isac_gym.problems.ota_feel.scenario import OtaFeelScenario
 
-__all__ = ["FederatedRun", "federated_process", "run_federated"]
+__all__ = ["FederatedRun", "demand_finite", "federated_process", "run_federated"]
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,25 @@ def federated_process(
     )
 
 
+def demand_finite(loss: Tensor, number: int, learning_rate: float) -> None:
+    """Raise where training has diverged.
+
+    Args:
+        loss: On the test images after a round, (S,).
+        number: Of the round.
+        learning_rate: Of the devices' descent.
+
+    Raises:
+        SolverError: A loss is not finite.
+    """
+    if not bool(loss.isfinite().all()):
+        lanes = (~loss.isfinite()).nonzero()[:, 0].tolist()
+        raise SolverError(
+            f"training diverged: the test loss of seeds {lanes} is not finite after round {number} "
+            f"at learning_rate {learning_rate:g}; take a smaller one."
+        )
+
+
 @torch.no_grad()
 def run_federated(
     scenario: Scenario | str | Mapping[str, Any] = "joint",
@@ -99,6 +118,7 @@ def run_federated(
 
     Raises:
         ScenarioError: Unknown solver or setting.
+        SolverError: Training diverged.
     """
     process = federated_process(scenario, scheme=scheme, rounds=rounds, settings=settings)
     if solver != "base" and solver not in SOLVERS:
@@ -115,6 +135,7 @@ def run_federated(
             decision = method.solve(process.problem, process.measured(state)).decision
         result = process.advance(state, decision, streams.at_step(number))
         state = result.state
+        demand_finite(state.loss, number, process.learning_rate)
         kept.append((state.accuracy, state.loss, state.error_m))
         frames.append((result.metrics.nmse_task, result.metrics.crb_m2))
     accuracy, loss, error = (torch.stack(part, 1) for part in zip(*kept, strict=True))

@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 
 from baselines.figures import Estimate
+from baselines.ota_feel.federated import run_federated
 from baselines.ota_feel.figures import make_figures, measure, theory
 from baselines.ota_feel.figures.claims import verdicts
 from baselines.ota_feel.figures.draws import Frames, lanes
 from baselines.ota_feel.figures.learning import LEARNERS, Curves, record, recorded
 from baselines.ota_feel.figures.learning_claims import first_reaching
 from baselines.ota_feel.figures.sweeps import Effort, apart_bounds, apart_errors
-from isac_gym.core.errors import ScenarioError
+from isac_gym.core.errors import ScenarioError, SolverError
+from isac_gym.problems.ota_feel.training import Training
 
 DRAWS = 3
 TABLES = {
@@ -184,6 +186,21 @@ def test_training__same_lanes_side_by_side_and_alone():
 def test_training__no_round_begins_after_its_time():
     found = record("digits", rounds=50, seeds=1, seed=1, learners=("ota",), seconds=0.0)
     assert found.last_round == 0
+
+
+@pytest.mark.parametrize("train", ["record", "run_federated"])
+def test_training__divergence_stops_it(train, monkeypatch):
+    exact = Training.updates
+    monkeypatch.setattr(Training, "updates", lambda *given: exact(*given) * np.nan)
+    settings = {"dataset": "digits", "learning_rate": 0.25}
+    runs = {
+        "record": lambda: record(**settings, rounds=2, seeds=2, seed=1, learners=["perfect"]),
+        "run_federated": lambda: run_federated(
+            scheme="perfect", rounds=2, seeds=2, settings=settings
+        ),
+    }
+    with pytest.raises(SolverError, match=r"seeds \[0, 1\] .* round 1 at learning_rate 0.25"):
+        runs[train]()
 
 
 def test_curves__survive_writing(tmp_path):

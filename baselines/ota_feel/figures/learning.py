@@ -18,7 +18,7 @@ from typing import Any, Self
 import torch
 
 from baselines.figures import Estimate, Table
-from baselines.ota_feel.federated import federated_process
+from baselines.ota_feel.federated import demand_finite, federated_process
 from isac_gym.core.random import Streams, lane_seeds
 from isac_gym.problems.ota_feel.federated import OtaFeelFederated
 from isac_gym.problems.ota_feel.model import OtaFeelDecision
@@ -158,6 +158,9 @@ def record(
         seconds: Time after which no further round begins; None: unlimited.
         progress: Called after rounds that are kept, with their number.
         **settings: Of the federated process.
+
+    Raises:
+        SolverError: Training diverged.
     """
     begin, curves = time.monotonic(), Curves()
     streams = learning_streams(seeds, seed, device=device)
@@ -171,6 +174,7 @@ def record(
                 for name, run in runs.items():
                     plan = OtaFeelDecision(states[name].plan)
                     states[name] = run.advance(states[name], plan, streams.at_step(number)).state
+                    demand_finite(states[name].loss, number, run.learning_rate)
             is_late = seconds is not None and time.monotonic() - begin > seconds
             if is_late or number == rounds or _is_kept(number):
                 for name, state in states.items():

@@ -83,8 +83,8 @@ def figure_3(folder: Path, curves: Mapping[str, Curves]) -> None:
     label_panels(axes, ["CIFAR-10", "The end"])
     count = len(table.at(0, "perfect", "accuracy").batches)
     caption = (
-        f"Fig. 3, remade: the paper's convolutional network, {count} seeds, means with 95 % "
-        f"intervals, recorded on a GPU (data/cifar10.csv says how). {_SETUP}"
+        f"Fig. 3, remade: the paper's convolutional network, means of {count} seeds, 95 % "
+        f"intervals from 3 seeds on, recorded on a GPU (data/cifar10.csv says how). {_SETUP}"
     )
     save_figure(figure, folder / "fig3.png", caption=caption)
     table.write(folder / "fig3.csv")
