@@ -115,18 +115,23 @@ def strongest_directions(channel: Tensor, budget: Tensor, num_tasks: int) -> Ten
         num_tasks: R <= M.
     """
     _, vector = hermitian_eigh(channel.mH @ channel)
-    best = vector[..., -num_tasks:].flip(-1)
-    first = best[..., :1, :]
+    best = _turned(vector[..., -num_tasks:].flip(-1))
+    return (budget / num_tasks).sqrt()[..., None, None] * best
+
+
+def _turned(columns: Tensor) -> Tensor:
+    """Columns (..., n, R) whose first entries are positive: libraries leave phases open."""
+    first = columns[..., :1, :]
     size = first.abs()
-    phase = torch.where(size == 0, 1, first.conj() / torch.where(size == 0, 1, size))
-    return (budget / num_tasks).sqrt()[..., None, None] * (best * phase)
+    return columns * torch.where(size == 0, 1, first.conj() / torch.where(size == 0, 1, size))
 
 
 def common_directions(channel: Tensor, budget: Tensor, num_tasks: int) -> Tensor:
     """Full power on matched filters to R receive directions that all devices share, (B, K, M, R).
 
     The directions are the strongest eigenvectors of sum_k H_k H_k^H, so that the streams of the
-    devices add up in phase: alternation from here needs a quarter of the rounds.
+    devices add up in phase: alternation from here needs a quarter of the rounds. Their phases are
+    such that every first entry at the server is positive.
 
     Args:
         channel: H_k, (B, K, N, M) complex.
@@ -135,7 +140,8 @@ def common_directions(channel: Tensor, budget: Tensor, num_tasks: int) -> Tensor
     """
     flat = channel.transpose(1, 2).flatten(2)
     _, vector = hermitian_eigh(flat @ flat.mH)
-    matched = channel.mH @ vector[:, None, :, -num_tasks:].flip(-1)
+    shared = _turned(vector[..., -num_tasks:].flip(-1))
+    matched = channel.mH @ shared[:, None]
     power = matched.abs().square().sum((-2, -1)).clamp_min(torch.finfo(budget.dtype).tiny)
     return (budget / power).sqrt()[..., None, None] * matched
 
