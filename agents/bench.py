@@ -78,6 +78,7 @@ class _VectorEnvs:
     steps: int
 
     def learn(self, index: int) -> None:
+        """Train one of the models for ``steps``."""
         self.models[index].learn(self.steps, reset_num_timesteps=False)
 
 
@@ -129,9 +130,11 @@ class _Runner:
         return self.per_slice / self.needed
 
     def advance(self) -> int:
+        """Train one slice; steps done so far."""
         return next(self.slices)
 
     def run_to(self, share: Callable[[PolicyNetwork], float], target: float, limit: int) -> None:
+        """Train until ``share`` of the policy reaches ``target``, or for ``limit`` steps."""
         done = 0
         while self.share < target and done < limit:
             self.per_slice, done = -done, next(self.slices)

@@ -92,6 +92,7 @@ class _Greedy:
     name: str = "training"
 
     def act(self, observation: torch.Tensor, context: PolicyContext) -> torch.Tensor:
+        """Actions (B, A) of the network, nothing drawn."""
         return self.network(observation)
 
 

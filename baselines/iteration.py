@@ -1,16 +1,32 @@
-"""Iteration of a batch from which finished lanes leave."""
+"""Iteration of a batch from which finished lanes leave, and limits of iterations."""
 
+import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from isac_gym.core.solution import Status
+from isac_gym.core.errors import ScenarioError
+from isac_gym.core.solution import Solver, Status
 
-__all__ = ["iterate_shrinking", "take"]
+__all__ = ["demand_limits", "iterate_shrinking", "take"]
 
 Data = TypeVar("Data", bound=tuple[Any, ...])
+
+
+def demand_limits(solver: Solver, *counts: str) -> None:
+    """Refuse a solver whose named counts are below 1 or whose ``tolerance`` is not positive.
+
+    Raises:
+        ScenarioError: Names field and value.
+    """
+    for name in counts:
+        if getattr(solver, name) < 1:
+            raise ScenarioError(f"{name} must be >= 1, got {getattr(solver, name)}.")
+    tolerance = getattr(solver, "tolerance", 1.0)
+    if not 0 < tolerance < math.inf:
+        raise ScenarioError(f"tolerance must be > 0, got {tolerance}.")
 
 
 def take(data: Data, rows: Tensor) -> Data:

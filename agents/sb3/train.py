@@ -89,6 +89,7 @@ class _Evaluate(BaseCallback):
             self.evaluate()
 
     def evaluate(self) -> None:
+        """Record how the policy of now plays."""
         policy = cast(ActorCriticPolicy, self.model.policy)
         self.has_reached = self.recorder.record(self.num_timesteps, export_actor(policy))
 

@@ -18,7 +18,7 @@ from typing import ClassVar, NamedTuple, cast
 import torch
 from torch import Tensor
 
-from baselines.iteration import iterate_shrinking
+from baselines.iteration import demand_limits, iterate_shrinking
 from isac_gym.core.errors import ScenarioError
 from isac_gym.core.problem import Problem
 from isac_gym.core.records import TensorRecord
@@ -116,10 +116,7 @@ class Alternating(Solver):
     min_total_power_w: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.iterations < 1:
-            raise ScenarioError(f"iterations must be >= 1, got {self.iterations}.")
-        if not 0 < self.tolerance < math.inf:
-            raise ScenarioError(f"tolerance must be > 0, got {self.tolerance}.")
+        demand_limits(self, "iterations")
         if not 0 < self.relaxation < 2:
             raise ScenarioError(f"relaxation must be in (0, 2), got {self.relaxation}.")
         if not 0 <= self.min_total_power_w < math.inf:

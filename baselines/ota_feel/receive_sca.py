@@ -24,10 +24,9 @@ import torch
 from torch import Tensor
 
 from baselines.interior_point import Expansion, minimise
-from baselines.iteration import iterate_shrinking
+from baselines.iteration import demand_limits, iterate_shrinking
 from baselines.ota_feel.alternating import aggregation_trace, typed, uplink
 from baselines.ota_feel.uniform_forcing import best_subspace, inversion, inversion_load
-from isac_gym.core.errors import ScenarioError
 from isac_gym.core.problem import Problem
 from isac_gym.core.records import TensorRecord
 from isac_gym.core.solution import Budget, Solution, Solver, Status
@@ -117,11 +116,7 @@ class ReceiveSca(Solver):
     candidates: int = 64
 
     def __post_init__(self) -> None:
-        for name in ("iterations", "candidates"):
-            if getattr(self, name) < 1:
-                raise ScenarioError(f"{name} must be >= 1, got {getattr(self, name)}.")
-        if not 0 < self.tolerance < math.inf:
-            raise ScenarioError(f"tolerance must be > 0, got {self.tolerance}.")
+        demand_limits(self, "iterations", "candidates")
 
     def solve(
         self,

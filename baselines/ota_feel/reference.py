@@ -13,11 +13,11 @@ from typing import ClassVar, cast
 import torch
 from torch import Tensor
 
+from baselines.iteration import demand_limits
 from baselines.ota_feel.alternating import typed
 from baselines.ota_feel.relaxation import best_candidate, relaxed
 from baselines.ota_feel.tradeoff import JointGradient
 from baselines.ota_feel.varpro import VarProLbfgs
-from isac_gym.core.errors import ScenarioError
 from isac_gym.core.problem import Problem
 from isac_gym.core.records import TensorRecord
 from isac_gym.core.solution import Budget, Solution, Solver, Status
@@ -53,11 +53,7 @@ class Reference(Solver):
     tolerance: float = 1e-3
 
     def __post_init__(self) -> None:
-        for field in ("iterations", "starts"):
-            if getattr(self, field) < 1:
-                raise ScenarioError(f"{field} must be >= 1, got {getattr(self, field)}.")
-        if not 0 < self.tolerance < math.inf:
-            raise ScenarioError(f"tolerance must be > 0, got {self.tolerance}.")
+        demand_limits(self, "iterations", "starts")
 
     def solve(
         self,

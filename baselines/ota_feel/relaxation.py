@@ -7,13 +7,13 @@ of both has the sum of its parts' bounds at least, loose by as much as no decisi
 with pulses the parts are minimised together.
 """
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
+from baselines.iteration import demand_limits
 from baselines.ota_feel.alternating import typed
 from baselines.ota_feel.claims import claim
 from baselines.ota_feel.lifted import lifted_bound, lifted_task
@@ -24,7 +24,6 @@ from baselines.ota_feel.separation import (
     separation_task,
     threshold_bound,
 )
-from isac_gym.core.errors import ScenarioError
 from isac_gym.core.linalg import hermitian_eigh
 from isac_gym.core.problem import Problem
 from isac_gym.core.random import Streams
@@ -223,11 +222,7 @@ class Relaxation(Solver):
     tolerance: float = 0.02
 
     def __post_init__(self) -> None:
-        for field in ("iterations", "draws"):
-            if getattr(self, field) < 1:
-                raise ScenarioError(f"{field} must be >= 1, got {getattr(self, field)}.")
-        if not 0 < self.tolerance < math.inf:
-            raise ScenarioError(f"tolerance must be > 0, got {self.tolerance}.")
+        demand_limits(self, "iterations", "draws")
 
     def solve(
         self,

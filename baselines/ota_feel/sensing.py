@@ -24,10 +24,10 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
+from baselines.iteration import demand_limits
 from baselines.ota_feel.alternating import typed
 from baselines.ota_feel.block_descent import Blocks, descend, isotropic
 from baselines.ota_feel.claims import claim
-from isac_gym.core.errors import ScenarioError
 from isac_gym.core.linalg import hermitian_eigh
 from isac_gym.core.problem import Problem
 from isac_gym.core.records import TensorRecord
@@ -208,10 +208,7 @@ class SensingOnly(Solver):
     tolerance: float = 1e-7
 
     def __post_init__(self) -> None:
-        if self.iterations < 1:
-            raise ScenarioError(f"iterations must be >= 1, got {self.iterations}.")
-        if not 0 < self.tolerance < math.inf:
-            raise ScenarioError(f"tolerance must be > 0, got {self.tolerance}.")
+        demand_limits(self, "iterations")
 
     def solve(
         self,

@@ -23,6 +23,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
+from baselines.iteration import demand_limits
 from baselines.ota_feel.alternating import typed
 from baselines.ota_feel.sensing import least_bound, reduced, sensing_task
 from isac_gym.core.errors import ScenarioError
@@ -259,11 +260,7 @@ class JointGradient(Solver):
     tolerance: float = 1e-3
 
     def __post_init__(self) -> None:
-        for field in ("iterations", "num_starts"):
-            if getattr(self, field) < 1:
-                raise ScenarioError(f"{field} must be >= 1, got {getattr(self, field)}.")
-        if not 0 < self.tolerance < math.inf:
-            raise ScenarioError(f"tolerance must be > 0, got {self.tolerance}.")
+        demand_limits(self, "iterations", "num_starts")
 
     def solve(
         self,

@@ -17,8 +17,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from baselines.iteration import demand_limits
 from baselines.ota_feel.alternating import typed
-from isac_gym.core.errors import ScenarioError
 from isac_gym.core.problem import Problem
 from isac_gym.core.random import Streams
 from isac_gym.core.records import TensorRecord
@@ -90,8 +90,7 @@ class UniformForcing(Solver):
     candidates: int = 64
 
     def __post_init__(self) -> None:
-        if self.candidates < 1:
-            raise ScenarioError(f"candidates must be >= 1, got {self.candidates}.")
+        demand_limits(self, "candidates")
 
     def solve(
         self,

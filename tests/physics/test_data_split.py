@@ -53,7 +53,7 @@ def test_shares_of_a_class_vary_as_a_dirichlet_distribution(
 ) -> None:
     devices = 4
     order, offset = dirichlet_split(
-        labels, devices, Streams.from_seed(0, 400), concentration=concentration, least=1
+        labels, devices, Streams.from_seed(0, 400), concentration=concentration, least_images=1
     )
     kinds = labels[order.long()]
     share = []
@@ -68,10 +68,12 @@ def test_shares_of_a_class_vary_as_a_dirichlet_distribution(
 
 
 def test_a_split_that_cannot_be_is_refused(labels: Tensor) -> None:
-    with pytest.raises(ScenarioError, match="least must be <= 93 for 1400 images of 15 devices"):
-        dirichlet_split(labels, 15, Streams.from_seed(0, 2), least=94)
-    with pytest.raises(ScenarioError, match=r"concentration 0\.4 gave each at least least=90"):
-        dirichlet_split(labels, 15, Streams.from_seed(0, 2), least=90)
+    with pytest.raises(
+        ScenarioError, match="least_images must be <= 93 for 1400 images of 15 devices"
+    ):
+        dirichlet_split(labels, 15, Streams.from_seed(0, 2), least_images=94)
+    with pytest.raises(ScenarioError, match=r"concentration 0\.4 gave each least_images = 90"):
+        dirichlet_split(labels, 15, Streams.from_seed(0, 2), least_images=90)
 
 
 def test_batches_come_from_the_device_and_change_with_the_round(labels: Tensor) -> None:

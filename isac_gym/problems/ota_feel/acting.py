@@ -49,6 +49,8 @@ class OtaFeelActing(OtaFeelView):
             raise ScenarioError(
                 f"action_mode must be one of {ACTION_MODES}, got {self.action_mode!r}."
             )
+        if not isinstance(self.is_scheduled, bool):
+            raise ScenarioError(f"is_scheduled must be True or False, got {self.is_scheduled!r}.")
         demand_range("preference", self.preference, 0.0, 1.0)
         for name in ("rounds", "first_rounds"):
             value = getattr(self, name)

@@ -127,6 +127,8 @@ class FederatedSettings(OtaFeelFederatedView):
                 raise ScenarioError(
                     f"{name} must be an integer in [{least}, {most}], got {value!r}."
                 )
+        if not (self.folder is None or isinstance(self.folder, str)):
+            raise ScenarioError(f"folder must be a path as text or None, got {self.folder!r}.")
         tasks = self.problem.scenario.num_tasks
         wanted = TASKS.get(self.scheme, min(tasks, 2))
         if tasks != wanted:

@@ -69,7 +69,7 @@ class Training:
         """Who holds which images; see :func:`dirichlet_split`."""
         labels = self._rows(streams.seed.device, torch.float32).train_label
         return dirichlet_split(
-            labels, num_devices, streams, concentration=concentration, least=least
+            labels, num_devices, streams, concentration=concentration, least_images=least
         )
 
     def start(self, streams: Streams) -> Tensor:

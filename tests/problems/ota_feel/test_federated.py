@@ -248,6 +248,7 @@ def test_settings_conform(check: str, settings: dict[str, Any]) -> None:
         ({"batch_size": 2.5}, "batch_size must be an integer in"),
         ({"likelihood": "best"}, "likelihood must be one of"),
         ({"energy": 0.0}, "energy must be in"),
+        ({"folder": 3}, "folder must be a path as text or None, got 3"),
     ],
 )
 def test_bad_settings_are_refused(settings: dict[str, Any], words: str) -> None:

@@ -131,6 +131,7 @@ def test_scenarios__without_a_null_space_conform_with_residuals(change):
         ({"rounds": -1}, "rounds"),
         ({"first_rounds": True}, "first_rounds"),
         ({"horizon": 0}, "horizon"),
+        ({"is_scheduled": 2}, "is_scheduled"),
     ],
 )
 def test_settings__refused(settings, name):
