@@ -197,7 +197,8 @@ def local_updates(
 
     Every device starts from its environment's weights; step t uses the images ``index[t]``. On a
     CPU environments are trained a few at a time, so that their weights stay in the cache; a row's
-    result does not depend on it.
+    result does not depend on it. No gradient flows through the descent: what decisions of a round
+    changed in the global weights counts there, not in what devices learn from them later.
 
     Args:
         network: Shape of the networks.
@@ -208,6 +209,7 @@ def local_updates(
         learning_rate: Of every step.
     """
     batch, devices = index.shape[1:3]
+    weights = weights.detach()
     delta = weights[:, None].repeat(1, devices, 1)
     at_once = batch
     if weights.device.type == "cpu":

@@ -111,8 +111,9 @@ def test_localise__follows_the_bound_in_the_mean(array):
     start = localise(
         problem, instance, streams, dataclasses.replace(plan, start="random", settle=0)
     )
-    lost = start.error_m2[:, -1] > 10 * problem.bound(information)
-    assert lost.double().mean() > 0.05  # what the search is for
+    from_random = start.error_m2[:, -1] / problem.bound(information)
+    assert from_random.mean() > 10  # what the search is for: 194 and 23 000, in the paper's metric
+    assert (from_random > 10).sum() > (ratio > 10).sum()
 
 
 def test_localise__over_the_air_is_as_good_as_perfect_links():
