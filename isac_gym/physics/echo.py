@@ -17,7 +17,7 @@ __all__ = [
     "ARRAYS",
     "echo_derivatives",
     "element_positions",
-    "fisher_information",
+    "fisher_informations",
     "paper_bound",
     "response",
 ]
@@ -100,16 +100,15 @@ def echo_derivatives(a: Tensor, slope: Tensor, precoder: Tensor) -> Tensor:
     return first + torch.einsum("bkm,bkir->bkimr", a, steered)
 
 
-def fisher_information(
+def fisher_informations(
     a: Tensor,
     slope: Tensor,
     precoder: Tensor,
     echo_noise_w: Tensor,
     *,
     frame_length: int,
-    interference: bool,
-) -> Tensor:
-    """Fisher information of the target's position from one frame at all devices.
+) -> tuple[Tensor, Tensor]:
+    """Fisher information of the target's position from one frame, without and with interference.
 
     J = 2 Re sum_k (T / zeta_k^2) tr(D_ki^H R_k^-1 D_kj) with D the derivatives of a a^T C. Without
     interference R = I, as in the paper. With it R_k = I + (q_k / zeta_k^2) a_k a_k^H, where
@@ -123,25 +122,24 @@ def fisher_information(
         precoder: C, (B, K, M, R) complex, sqrt(W).
         echo_noise_w: zeta_k^2, noise power per antenna, (B, K) W.
         frame_length: T, samples.
-        interference: Count the other devices' echoes.
 
     Returns:
-        J, (B, 3, 3) real symmetric, 1/m^2; singular for silent devices and single line arrays.
+        J without and with the other devices' echoes, (B, 3, 3) each, real symmetric, 1/m^2;
+        singular for silent devices and single line arrays.
     """
     d = echo_derivatives(a, slope, precoder)
     root = (frame_length / echo_noise_w).sqrt()[..., None, None, None]
     d = d * root
     flat = d.transpose(1, 2).flatten(2)  # (B, 3, K M R)
-    information = flat @ flat.mH
-    if interference:
-        sent = _square(torch.einsum("bkm,bkmr->bkr", a, precoder)).sum(-1)
-        others = sent.sum(-1, keepdim=True) - sent
-        size = _square(a).sum(-1)
-        share = others / (echo_noise_w + others * size)  # of R^-1 = I - share a a^H
-        along = torch.einsum("bkm,bkimr->bkir", a.conj(), d)
-        shared = (share[..., None, None] * along).transpose(1, 2).flatten(2)
-        information = information - shared @ along.transpose(1, 2).flatten(2).mH
-    return 2 * information.real
+    ideal = flat @ flat.mH
+    sent = _square(torch.einsum("bkm,bkmr->bkr", a, precoder)).sum(-1)
+    others = sent.sum(-1, keepdim=True) - sent
+    size = _square(a).sum(-1)
+    share = others / (echo_noise_w + others * size)  # of R^-1 = I - share a a^H
+    along = torch.einsum("bkm,bkimr->bkir", a.conj(), d)
+    shared = (share[..., None, None] * along).transpose(1, 2).flatten(2)
+    disturbed = ideal - shared @ along.transpose(1, 2).flatten(2).mH
+    return 2 * ideal.real, 2 * disturbed.real
 
 
 def paper_bound(

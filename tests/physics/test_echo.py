@@ -13,7 +13,7 @@ from isac_gym.physics.echo import (
     ARRAYS,
     echo_derivatives,
     element_positions,
-    fisher_information,
+    fisher_informations,
     paper_bound,
     response,
 )
@@ -66,13 +66,8 @@ def respond(s):
 
 
 def information(s, precoder, *, interference=False):
-    return fisher_information(
-        *respond(s),
-        lane(precoder),
-        lane(s.noise),
-        frame_length=s.length,
-        interference=interference,
-    )[0].numpy()
+    both = fisher_informations(*respond(s), lane(precoder), lane(s.noise), frame_length=s.length)
+    return both[int(interference)][0].numpy()
 
 
 # --- responses ----------------------------------------------------------------------------------

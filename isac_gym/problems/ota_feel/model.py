@@ -16,7 +16,7 @@ from isac_gym.core.random import Streams
 from isac_gym.core.records import TensorRecord, demand
 from isac_gym.core.units import linear_to_db
 from isac_gym.physics.aggregation import task_errors
-from isac_gym.physics.echo import fisher_information, paper_bound, response
+from isac_gym.physics.echo import fisher_informations, paper_bound, response
 from isac_gym.problems.ota_feel.records import OtaFeelDecision, OtaFeelInstance, OtaFeelMetrics
 from isac_gym.problems.ota_feel.scenario import OtaFeelScenario
 
@@ -123,14 +123,19 @@ class OtaFeel(Problem):
         self, instance: OtaFeelInstance, decision: OtaFeelDecision, *, interference: bool
     ) -> Tensor:
         """Fisher information of the target's position, (B, 3, 3) 1/m^2, double, no prior."""
+        return self.informations(instance, decision)[int(interference)]
+
+    def informations(
+        self, instance: OtaFeelInstance, decision: OtaFeelDecision
+    ) -> tuple[Tensor, Tensor]:
+        """Both :meth:`information`, without and with the other devices' echoes."""
         a, slope = self.responses(instance)
-        return fisher_information(
+        return fisher_informations(
             a,
             slope,
             decision.precoder.to(torch.complex128),
             instance.echo_noise_w.to(torch.float64),
             frame_length=self.scenario.frame_length,
-            interference=interference,
         )
 
     def bound(self, information: Tensor) -> Tensor:
@@ -164,10 +169,7 @@ class OtaFeel(Problem):
         tiny = torch.finfo(i.dtype).tiny
         mse = errors.sum(-1)
         nmse = mse / wanted.sum(-1).clamp_min(tiny)
-        ideal, disturbed = (
-            self.bound(self.information(i, decision, interference=each)).to(i.dtype)
-            for each in (False, True)
-        )
+        ideal, disturbed = (self.bound(each).to(i.dtype) for each in self.informations(i, decision))
         scored = ideal if s.sensing == "ideal" else disturbed
         power = power_of(decision.precoder)
         share = s.sensing_weight
