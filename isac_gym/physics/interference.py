@@ -75,7 +75,6 @@ class _Network(NamedTuple):
         return terms, rest, rest + self.diagonal * x
 
     def take(self, lanes: Tensor) -> "_Network":
-        """The network of some lanes only."""
         return _Network(*(part.index_select(-1, lanes) for part in self))
 
 
