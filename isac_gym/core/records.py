@@ -31,7 +31,10 @@ AXES = {
     "O": "observation",
     "V": "voxels",
     "D": "weights of a network",
-    "J": "training images",
+    "J": "training images or windows",
+    "H": "held-out windows",
+    "C": "features of a subcarrier",
+    "Y": "entries of a label",
 }
 _KINDS = {
     "real": lambda t: t.is_floating_point(),
