@@ -4,4 +4,8 @@ __all__ = ["SOLVERS"]
 
 _HERE = "baselines.subcarrier_selection"
 
-SOLVERS: dict[str, str] = {}
+SOLVERS: dict[str, str] = {
+    "spg-mibo": f"{_HERE}.spg_mibo:SpgMibo",
+    "spg-mibo-literal": f"{_HERE}.spg_mibo:SpgMiboLiteral",
+    "penalty-mibo": f"{_HERE}.penalty:PenaltyMibo",
+}
