@@ -12,9 +12,10 @@ so that neither the number of tones nor their scale changes the bandwidth. Every
 a few at a time, so that memory does not grow with their number when no gradient is asked for.
 
 Sources: kernel ridge regression, Saunders et al. 1998; soft neighbours, Nadaraya 1964 and Watson
-1964; the convex probe is the group-weighted ridge of Bach et al. 2012, section 1.5.
+1964.
 """
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -26,8 +27,6 @@ __all__ = [
     "KERNEL_RIDGE",
     "KERNEL_WIDTH",
     "NEIGHBOUR_BANDWIDTH",
-    "convex_probe_predict",
-    "convex_probe_value",
     "kernel_ridge_predict",
     "soft_neighbours_predict",
     "squared_differences",
@@ -72,13 +71,14 @@ def kernel_ridge_predict(
     """
     _check(train, train_label, held, weight)
     table = _has_table(train, held, weight)
+    scale = -width * math.log2(math.e)  # exp2 is three times faster than exp on a CPU
 
     def prepare(train: Tensor, label: Tensor, held: Tensor) -> _Rows:
         within, across = _distances(train, train, table), _distances(train, held, table)
 
         def predict(weight: Tensor) -> Tensor:
-            alpha = _ridge_solve(torch.exp(-width * within(weight)), label, ridge)
-            return torch.exp(-width * across(weight)).mT @ alpha
+            alpha = _ridge_solve(torch.exp2(scale * within(weight)), label, ridge)
+            return torch.exp2(scale * across(weight)).mT @ alpha
 
         return predict
 
@@ -135,54 +135,6 @@ def task_errors(prediction: Tensor, label: Tensor, *, num_location: int = 2) -> 
     return torch.stack(parts, -1)
 
 
-def convex_probe_value(
-    train: Tensor, train_label: Tensor, weight: Tensor, *, ridge: float
-) -> tuple[Tensor, Tensor]:
-    r"""Value (B, Q) and gradient (B, Q, S) of the training loss of group-weighted ridge regression.
-
-    phi(w) = min_V |Y - X V|_F^2 + ridge sum_s |V_s|_F^2 / w_s, convex and non-increasing in w >= 0;
-    at weights of zeros and ones it is the ridge objective of the chosen tones. With
-    alpha = (sum_s w_s X_s X_s^T + ridge I)^-1 Y: phi = ridge tr Y^T alpha, and its derivative by
-    w_s is -ridge |X_s^T alpha|_F^2.
-
-    Args:
-        train: X, features (B, J, S, C).
-        train_label: Y, labels (B, J, Y).
-        weight: w, (B, Q, S) real >= 0.
-        ridge: > 0.
-    """
-    _check(train, train_label, train, weight)
-
-    def prepare(train: Tensor, label: Tensor) -> _Rows:
-        def value(weight: Tensor) -> Tensor:
-            alpha = _dual(train, label, weight, ridge)
-            value = ridge * (alpha * label[:, None]).sum((-2, -1))
-            slope = torch.einsum("bjsc,bqjy->bqscy", train, alpha).square().sum((-2, -1))
-            return torch.cat([value[..., None], -ridge * slope], -1)
-
-        return value
-
-    found = _in_chunks(prepare, (train, train_label), weight)
-    return found[..., 0], found[..., 1:]
-
-
-def convex_probe_predict(
-    train: Tensor, train_label: Tensor, held: Tensor, weight: Tensor, *, ridge: float
-) -> Tensor:
-    """Predictions (B, Q, H, Y) of the ridge regression of :func:`convex_probe_value`."""
-    _check(train, train_label, held, weight)
-
-    def prepare(train: Tensor, label: Tensor, held: Tensor) -> _Rows:
-        def predict(weight: Tensor) -> Tensor:
-            alpha = _dual(train, label, weight, ridge)
-            slope = torch.einsum("bjsc,bqjy->bqscy", train, alpha) * weight[..., None, None]
-            return held.flatten(2)[:, None] @ slope.flatten(2, 3)
-
-        return predict
-
-    return _in_chunks(prepare, (train, train_label, held), weight)
-
-
 def squared_differences(first: Tensor, second: Tensor) -> Tensor:
     """|x_s - x'_s|^2 of every tone, (B, S, N, M), of samples (B, N, S, C) and (B, M, S, C)."""
     x, y = first.transpose(1, 2), second.transpose(1, 2)  # (B, S, N, C)
@@ -229,13 +181,6 @@ def _ridge_solve(kernel: Tensor, label: Tensor, ridge: float) -> Tensor:
     factor, info = torch.linalg.cholesky_ex(kernel + ridge * eye, check_errors=False)
     alpha = torch.cholesky_solve(label[:, None].expand(*factor.shape[:2], -1, -1), factor)
     return torch.where((info != 0)[..., None, None], torch.nan, alpha)
-
-
-def _dual(train: Tensor, label: Tensor, weight: Tensor, ridge: float) -> Tensor:
-    """Dual coefficients alpha (B, Q, J, Y) of the convex probe."""
-    flat = train.flatten(2)[:, None]  # (B, 1, J, S C)
-    every = weight.repeat_interleave(train.shape[-1], -1)[..., None, :]
-    return _ridge_solve((flat * every) @ flat.mT, label, ridge)
 
 
 def _in_chunks(
