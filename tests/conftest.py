@@ -54,6 +54,10 @@ def preset_ids():
     return pairs
 
 
+LIGHTEST = {  # where not the paper's own size: that one is tested with the slow tests
+    "imaging_recovery": "small",  # a frame of 750 samples takes seconds
+    "subcarrier_selection": "tiny-8",  # 520 windows of 64 subcarriers, 10^9 masks
+}
 LARGE = {"dense-19", "large"}
 TWINS = {"csi-05", "csi-20", "power-30", "power-35", "unresolved"}  # as another but for a number
 
@@ -65,10 +69,17 @@ def extends_another(name):
     return any(issubclass(mine, kind) for kind in kinds.values())
 
 
+def lightest_preset(name):
+    """Preset in which a problem and its solvers are tested by default."""
+    return LIGHTEST.get(name, "paper")
+
+
 def is_brief_preset(name, preset):
     """True for presets whose tests belong to the default run."""
-    if preset == "paper":
+    if preset == lightest_preset(name):
         return True
+    if preset == "paper" or name.startswith("subcarrier"):
+        return False
     return preset not in LARGE | TWINS and not extends_another(name)
 
 

@@ -97,7 +97,8 @@ class Standard:
     def __init__(self, train: Tensor) -> None:
         """Statistics of ``train`` (B, J, S, C) over the samples."""
         self._mean = train.mean(1, keepdim=True)
-        self._std = train.std(1, keepdim=True, correction=0).clamp_min(_SMALLEST_STD)
+        variance = (train - self._mean).square().mean(1, keepdim=True)
+        self._std = variance.sqrt().clamp_min(_SMALLEST_STD)
 
     def __call__(self, features: Tensor) -> Tensor:
         """Standardised features, of the same shape (B, N, S, C)."""

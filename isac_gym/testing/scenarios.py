@@ -152,6 +152,7 @@ def _alternatives(scenario: Scenario, field: "dataclasses.Field[Any]") -> Iterat
     else:
         start = 0.0 if math.isinf(value) else value
         tried = [start + 1.0, start - 1.0, start * 1.1, start / 2, start * 10, start + 20]
+        tried.append(meta["high"])
     for other in tried:
         if other is None or other == value:
             continue

@@ -7,8 +7,8 @@ import torch
 
 from baselines.registry import make_solver, solvers
 from isac_gym.core import Budget, Streams, family
-from tests.conftest import environment_ids, problem_names
-from tests.contracts.test_solvers import QUICK, SLOW, SMALL
+from tests.conftest import environment_ids, lightest_preset, problem_names
+from tests.contracts.test_solvers import QUICK, SLOW
 
 LANES, STEPS = 5, 4
 FEW = Budget(iterations=6)
@@ -23,7 +23,7 @@ def each_solver():
 
 def solved(name, solver, device="cpu"):
     """Objective of a few iterations, scored on the CPU, and the solution."""
-    problem = family(name).make_problem("small" if name in SMALL else "paper")
+    problem = family(name).make_problem(lightest_preset(name))
     instance = problem.sample(Streams.from_seed(5, LANES))
     maker = make_solver(name, solver, **QUICK.get(solver, {}))
     solution = maker.solve(problem, instance.to(device), budget=FEW)

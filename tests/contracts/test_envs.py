@@ -5,7 +5,7 @@ import pytest
 from isac_gym.core.family import families, family_of
 from isac_gym.registration import register_family
 from isac_gym.testing import ENV_CHECKS, EnvCase, check_env
-from tests.conftest import environment_ids
+from tests.conftest import environment_ids, lightest_preset
 from tests.contracts.toy import TOY_FAMILY
 
 HORIZON = 12  # several episodes within 50 steps; the full horizons are played by test_processes.py
@@ -16,7 +16,7 @@ def case(environment):
     """One case per id: its reference rollout is played once."""
     is_static = family_of(environment).make_process(environment).horizon == 1
     settings = None if is_static else {"horizon": HORIZON}
-    return EnvCase(environment, "paper", settings)
+    return EnvCase(environment, lightest_preset(family_of(environment).name), settings)
 
 
 @pytest.mark.parametrize("check", ENV_CHECKS)

@@ -2,7 +2,7 @@ import pytest
 
 from isac_gym.core import family
 from isac_gym.testing import PROBLEM_CHECKS, check_problem
-from tests.conftest import extends_another, is_brief_preset, preset_ids
+from tests.conftest import extends_another, is_brief_preset, lightest_preset, preset_ids
 from tests.contracts.toy import ToyProblem, ToyScenario
 
 ONCE = {"scenario_fields", "scenario_errors", "scenario_presets"}  # the same for all presets
@@ -11,10 +11,11 @@ SHAPED = {"records", "sampling_rows", "evaluation_rows", "projection", "gradient
 
 def cases():
     for name, preset in preset_ids():
+        first = lightest_preset(name)
         for check in PROBLEM_CHECKS:
-            if check in ONCE and preset != "paper":
+            if check in ONCE and preset != first:
                 continue
-            is_brief = preset == "paper" or (check in SHAPED and is_brief_preset(name, preset))
+            is_brief = preset == first or (check in SHAPED and is_brief_preset(name, preset))
             if check in ONCE and extends_another(name):
                 is_brief = False
             marks = [] if is_brief else [pytest.mark.slow]

@@ -3,7 +3,7 @@ import pytest
 from baselines.registry import make_solver, solvers
 from isac_gym.core import family
 from isac_gym.testing import SOLVER_CHECKS, check_solver
-from tests.conftest import is_brief_preset, preset_ids, problem_names
+from tests.conftest import LIGHTEST, is_brief_preset, lightest_preset, preset_ids, problem_names
 from tests.contracts.toy import ToyProblem, ToyWaterfill
 
 SLOW = {"sca-cvxpy", "gp-cvxpy", "branch-bound", "alg1-cvx"}  # imports and slow instances
@@ -25,7 +25,6 @@ QUICK = {  # fewer iterations by default, the solver's own with the slow tests
     "reference": {"iterations": 4, "starts": 2},
     "branch-bound": {"programmes": 2, "climb": 10, "workers": 1},
 }
-SMALL = {"imaging_recovery"}  # a frame of 750 samples takes seconds: the paper's size is slow
 NOT_FOR = {"branch-bound": {"bandlimited", "unresolved", "two-users", "large"}}  # presets
 
 
@@ -48,13 +47,13 @@ def cases():
 
 @pytest.mark.parametrize(("name", "solver", "fields", "check"), list(cases()))
 def test_solver__conforms(name, solver, fields, check):
-    problem = family(name).make_problem("small" if name in SMALL else "paper")
+    problem = family(name).make_problem(lightest_preset(name))
     SOLVER_CHECKS[check](make_solver(name, solver, **fields), problem)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "solver"), [(name, solver) for name in sorted(SMALL) for solver in solvers(name)]
+    ("name", "solver"), [(name, solver) for name in sorted(LIGHTEST) for solver in solvers(name)]
 )
 def test_solver__conforms_at_the_papers_size(name, solver):
     check_solver(make_solver(name, solver), family(name).make_problem())

@@ -31,6 +31,7 @@ _LAYOUTS = {
         *((0.3, 0.5), (0.2, 0.5), (0.67, 0.5), (0.5, 0.5)),
     ),
 }
+_TINY = {"tones_per_link": 4, "guard_tones": 0, "has_dc_null": False, "interference_width": 0.25}
 _NARROW = {"tones_per_link": 8, "guard_tones": 1, "has_dc_null": False, "interference_width": 0.25}
 
 
@@ -40,6 +41,7 @@ class SubcarrierScenario(Scenario):
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {},
+        "tiny-8": {**_TINY, "num_train": 64, "num_held_out": 48},
         "small-16": _NARROW,
         "small-20": {**_NARROW, "tones_per_link": 10},
         "wide-512": {"num_links": 4, "tones_per_link": 128, "guard_tones": 6},
@@ -53,11 +55,11 @@ class SubcarrierScenario(Scenario):
     tones_per_link: int = parameter(
         32, low=4, high=1024, doc="subcarriers of a link", source="paper: 32 per receiver"
     )
-    min_share: float = parameter(
-        1 / 3, above=0, high=1, doc="smallest share of selected subcarriers", source="paper: M/3"
-    )
     max_share: float = parameter(
-        1 / 2, above=0, high=1, doc="largest share of selected subcarriers", source="paper: M/2"
+        1 / 2, above=0, high=1, doc="most subcarriers selected, of all", source="paper: M/2"
+    )
+    min_share: float = parameter(
+        2 / 3, above=0, high=1, doc="fewest selected, of the most", source="paper: M/3"
     )
     num_train: int = parameter(
         200, low=16, high=100_000, doc="labelled windows to learn from", source="silent; ours"
@@ -177,10 +179,9 @@ class SubcarrierScenario(Scenario):
                 f"guard_tones must leave two used subcarriers of tones_per_link = "
                 f"{self.tones_per_link}, got {self.guard_tones}."
             )
-        if self.min_tones > self.max_tones:
+        if self.max_tones < 1:
             raise ScenarioError(
-                f"min_share must allow a number of subcarriers up to max_share = "
-                f"{self.max_share:g} of {self.num_tones}, got {self.min_share:g}."
+                f"max_share must allow one of {self.num_tones} subcarriers, got {self.max_share:g}."
             )
         if self.inr_min_db > self.inr_max_db:
             raise ScenarioError(
@@ -195,7 +196,7 @@ class SubcarrierScenario(Scenario):
     @property
     def min_tones(self) -> int:
         """Fewest subcarriers of a selection, at least 1."""
-        return max(1, math.ceil(self.min_share * self.num_tones - 1e-9))
+        return math.ceil(self.min_share * self.max_tones - 1e-9)
 
     @property
     def max_tones(self) -> int:
