@@ -40,7 +40,8 @@ def calibrated_features(csi: Tensor, empty: Tensor) -> Tensor:
     tones of the link (a preamble is wide-band, so this does not depend on the selection). With D
     the difference and P0 the mean power of the empty room: 10 log10(|mean_t D|^2 / P0 + 1e-6),
     10 log10(var_t D / P0 + 1e-6), cosine and sine of the angle of mean_t D_k conj D_{k-1}. The
-    first tone of a link has no lower neighbour and takes the phase of the second.
+    first tone of a link has no lower neighbour and takes the phase of the second. A link without any
+    signal in the empty room is measured in units of the CSI.
 
     Args:
         csi: (..., T, P, K) complex, K >= 2.
@@ -50,11 +51,13 @@ def calibrated_features(csi: Tensor, empty: Tensor) -> Tensor:
         (..., P K, 4) real.
     """
     power = empty.abs().square()
-    gain = (csi * empty.conj()).sum(-1, keepdim=True) / power.sum(-1, keepdim=True)
     tiny = torch.finfo(power.dtype).tiny
+    gain = (csi * empty.conj()).sum(-1, keepdim=True)
+    gain = gain / power.sum(-1, keepdim=True).clamp_min(tiny)
     is_heard = gain.abs() > tiny
     difference = csi / torch.where(is_heard, gain, 1) - empty
     scale = power.mean(-1, keepdim=True)[..., 0, :, :]  # (..., P, 1)
+    scale = torch.where(scale > tiny, scale, 1)
     mean = difference.mean(-3)
     spread = (difference - mean[..., None, :, :]).abs().square().mean(-3)
     cross = (difference[..., 1:] * difference[..., :-1].conj()).mean(-3)
