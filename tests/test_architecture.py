@@ -77,7 +77,11 @@ OUTSIDE: dict[str, tuple[str, ...]] = {
         "leaderboard.site",
         "agents.curves",
     ),
-    "sklearn": (DATA,),
+    "sklearn": (
+        DATA,
+        "baselines.subcarrier_selection.filters",
+        "baselines.subcarrier_selection.bench",
+    ),
     "PIL": (DATA,),
     "gymnasium": (ENVS, "isac_gym.testing", "isac_gym.registration", "agents", "leaderboard"),
 }

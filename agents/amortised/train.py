@@ -110,7 +110,11 @@ def gradient_steps(
 
     Yields:
         Environment steps spent so far.
+
+    Raises:
+        ScenarioError: Decisions of the environment are discrete.
     """
+    _demand_gradients(task)
     one_step, lanes = task.process.horizon == 1, task.num_envs or config.num_envs
     per_update = lanes if one_step else lanes * config.window
     updates = math.ceil(task.steps / per_update)
@@ -124,6 +128,15 @@ def gradient_steps(
         torch.nn.utils.clip_grad_norm_(network.parameters(), config.max_gradient)
         optimiser.step()
         yield update * per_update
+
+
+def _demand_gradients(task: TrainingTask) -> None:
+    kinds = {info.kind for info in task.process.problem.decision_type.tensor_fields().values()}
+    if not kinds & {"real", "complex"}:
+        raise ScenarioError(
+            f"method amortised needs decisions with a gradient; those of {task.environment} are "
+            f"{', '.join(sorted(kinds))}; use method ppo."
+        )
 
 
 def _schedule(update: int, updates: int, warm_up: int) -> float:

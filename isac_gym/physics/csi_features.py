@@ -95,14 +95,18 @@ def _level(ratio: Tensor) -> Tensor:
 
 
 class Standard:
-    """Standardisation by training statistics, per subcarrier and feature, clipped to +-5."""
+    """Standardisation by training statistics, per subcarrier and feature, clipped to +-5.
+
+    Attributes:
+        std: Standard deviation of the training features, (B, S, C), at least 1e-6.
+    """
 
     def __init__(self, train: Tensor) -> None:
         """Statistics of ``train`` (B, J, S, C) over the samples."""
         self._mean = train.mean(1, keepdim=True)
         variance = (train - self._mean).square().mean(1, keepdim=True)
-        self._std = variance.sqrt().clamp_min(_SMALLEST_STD)
+        self.std = variance.sqrt().clamp_min(_SMALLEST_STD)[:, 0]
 
     def __call__(self, features: Tensor) -> Tensor:
         """Standardised features, of the same shape (B, N, S, C)."""
-        return ((features - self._mean) / self._std).clamp(-_CLIP, _CLIP)
+        return ((features - self._mean) / self.std[:, None]).clamp(-_CLIP, _CLIP)

@@ -7,6 +7,7 @@ from agents.amortised.train import AmortisedConfig, gradient_steps, make_network
 from agents.evaluation import FloorPolicy, play
 from agents.training import TrainingTask
 from isac_gym.core.errors import ScenarioError
+from isac_gym.core.family import family_of
 from tests.conftest import environment_ids
 
 TINY = AmortisedConfig(hidden=(32,), num_envs=64, pool_size=512, warm_up=5)
@@ -36,7 +37,19 @@ def test_train__improves_a_process_in_time(toy_task):
     assert max(values) > 0.98 * float(floor)  # equal power is nearly optimal on the toy
 
 
-@pytest.mark.parametrize("environment", environment_ids())
+def has_gradient(environment):
+    decision = family_of(environment).make_problem().decision_type
+    return any(info.kind in ("real", "complex") for info in decision.tensor_fields().values())
+
+
+@pytest.mark.parametrize("environment", [id for id in environment_ids() if not has_gradient(id)])
+def test_gradient_steps__refuse_discrete_decisions(environment):
+    task, config = TrainingTask(environment=environment, steps=16), AmortisedConfig()
+    with pytest.raises(ScenarioError, match="are bool; use method ppo"):
+        next(gradient_steps(make_network(task, config), task, config))
+
+
+@pytest.mark.parametrize("environment", [id for id in environment_ids() if has_gradient(id)])
 def test_gradient_steps__move_every_environment(environment):
     config = AmortisedConfig(hidden=(8,), num_envs=4, pool_size=8, window=2, warm_up=1)
     task = TrainingTask(environment=environment, steps=16)  # ramps rule the first two slots

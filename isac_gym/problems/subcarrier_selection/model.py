@@ -74,7 +74,12 @@ class SubcarrierSelection(Problem):
         scale = _label_scale(labels["train"] - mean)
         tensors = {split: standard(raw) for split, raw in features.items()}
         tensors |= {f"{split}_label": (raw - mean) / scale for split, raw in labels.items()}
-        return SubcarrierInstance(**tensors, label_mean=mean[:, 0], label_scale=scale[:, 0])
+        return SubcarrierInstance(
+            **tensors,
+            feature_std=standard.std,
+            label_mean=mean[:, 0],
+            label_scale=scale[:, 0],
+        )
 
     def known(self, instance: SubcarrierInstance) -> SubcarrierInstance:
         """What may be used to choose a mask: the validation windows take the scored ones' place."""

@@ -24,6 +24,9 @@ class SubcarrierInstance(TensorRecord):
     val_label: Tensor = tensor_field("B H Y", "real", doc="validation labels")
     score: Tensor = tensor_field("B H S C", "real", doc="features of the scored windows")
     score_label: Tensor = tensor_field("B H Y", "real", doc="labels of the scored windows")
+    feature_std: Tensor = tensor_field(
+        "B S C", "real", doc="standard deviation of the raw training features"
+    )
     label_mean: Tensor = tensor_field("B Y", "real", doc="mean of raw labels: m, m, class shares")
     label_scale: Tensor = tensor_field("B Y", "real", doc="raw label per unit: m, m, 1")
 

@@ -48,7 +48,13 @@ class SubcarrierScenario(Scenario):
         "hard-16": {**_NARROW, "has_target_bounces": True},
         "commodity": {"features": "window"},
         "probe-16": {**_NARROW, "evaluator": "convex_probe"},
-        "tracking": {**_NARROW, "evaluator": "soft_neighbours", "num_held_out": 128},
+        "tracking": {
+            **_NARROW,
+            "evaluator": "soft_neighbours",
+            "num_train": 256,
+            "num_held_out": 128,
+            "num_interferers": 0,
+        },
     }
 
     num_links: int = parameter(2, low=1, high=8, doc="receivers, one link each", source="paper: 2")
