@@ -44,7 +44,8 @@ _WHAT = "pcap file"
 
 class _Packet(NamedTuple):
     content: bytes
-    time_s: float
+    seconds: int
+    fraction: int
     mac: str
     frame: int
     core: int
@@ -89,7 +90,7 @@ def read_nexmon(
     csi = _decode([p for f in frames for p in f], _chip(path, packets, chip))
     return PacketStream(
         csi=csi.reshape(len(frames), num_links, tones),
-        time_s=np.array([frame[0].time_s for frame in frames]),
+        time_s=_times([frame[0] for frame in frames], _MAGIC[content[:4]][1]),
         fc=channel_hz(channel & 0xFF, where=f"{path}: packet 0") if fc is None else fc,
         tone=fft_tones(tones),
         null=wide_null(tones),
@@ -108,7 +109,7 @@ def _packets(path: Path, content: bytes) -> list[_Packet]:
         allowed = ", ".join(magic.hex() for magic in _MAGIC)
         raise DataFormatError(f"{path}: magic number {content[:4].hex()}; allowed: {allowed}.")
     refuse_cut(path, 0, 0, needed=_FILE_HEADER, found=len(content), what=_WHAT)
-    order, unit = _MAGIC[content[:4]]
+    order, _ = _MAGIC[content[:4]]
     (link,) = struct.unpack_from(f"{order}I", content, 20)
     if link != _ETHERNET:
         raise DataFormatError(f"{path}: link type {link}; allowed: {_ETHERNET} (Ethernet).")
@@ -121,7 +122,7 @@ def _packets(path: Path, content: bytes) -> list[_Packet]:
         refuse_cut(path, number, start, needed=_RECORD_HEADER + size, found=left, what=_WHAT)
         body = content[start + _RECORD_HEADER : start + _RECORD_HEADER + size]
         if _is_csi(body):
-            packets.append(_parsed(path, number, body[_NETWORK:], seconds + fraction * unit))
+            packets.append(_parsed(path, number, body[_NETWORK:], seconds, fraction))
         start, number = start + _RECORD_HEADER + size, number + 1
     if not packets:
         raise DataFormatError(
@@ -141,7 +142,7 @@ def _is_csi(body: bytes) -> bool:
     )
 
 
-def _parsed(path: Path, number: int, content: bytes, time_s: float) -> _Packet:
+def _parsed(path: Path, number: int, content: bytes, seconds: int, fraction: int) -> _Packet:
     tones, rest = divmod(len(content) - _HEADER, 4)
     if tones not in _WIDTH or rest:
         allowed = ", ".join(str(4 * tones) for tones in _WIDTH)
@@ -152,7 +153,8 @@ def _parsed(path: Path, number: int, content: bytes, time_s: float) -> _Packet:
     frame, link, channel, chip = struct.unpack_from("<4H", content, 10)
     return _Packet(
         content=content,
-        time_s=time_s,
+        seconds=seconds,
+        fraction=fraction,
         mac=content[4:10].hex(":"),
         frame=frame,
         core=link & 7,
@@ -189,6 +191,13 @@ def _frames(path: Path, packets: list[_Packet]) -> tuple[list[list[_Packet]], in
             "that occur in the file."
         )
     return frames, len(links)
+
+
+def _times(packets: list[_Packet], unit: float) -> np.ndarray:
+    """Seconds since the first packet, (T,) float64."""
+    clock = np.array([(p.seconds, p.fraction) for p in packets], np.int64)
+    whole, fraction = (clock - clock[0]).T
+    return whole + fraction * unit
 
 
 def _decode(packets: list[_Packet], chip: str) -> np.ndarray:

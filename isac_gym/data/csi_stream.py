@@ -1,9 +1,10 @@
 """What a capture file holds: packets in the order they came, cut into windows on request."""
 
 from collections.abc import Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
+from typing import Self
 
 import numpy as np
 import torch
@@ -63,6 +64,17 @@ class PacketStream:
                 f"{self.source}: the median distance of packets is {step} s; allowed: above 0."
             )
         return 1 / step
+
+    def thinned(self, every: int) -> Self:
+        """One packet in ``every``, the last one included.
+
+        Raises:
+            DataFormatError: ``every`` is below 1.
+        """
+        if every < 1:
+            raise DataFormatError(f"{self.source}: every: {every}; allowed: 1 or more.")
+        kept = slice((len(self.csi) - 1) % every, None, every)
+        return replace(self, csi=self.csi[kept], time_s=self.time_s[kept])
 
     def windows(self, num_packets: int | None = None, *, hop: int | None = None) -> list[Tensor]:
         """Cut the stream.
