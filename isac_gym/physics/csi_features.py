@@ -40,8 +40,8 @@ def calibrated_features(csi: Tensor, empty: Tensor) -> Tensor:
     tones of the link (a preamble is wide-band, so this does not depend on the selection). With D
     the difference and P0 the mean power of the empty room: 10 log10(|mean_t D|^2 / P0 + 1e-6),
     10 log10(var_t D / P0 + 1e-6), cosine and sine of the angle of mean_t D_k conj D_{k-1}. The
-    first tone of a link has no lower neighbour and takes the phase of the second. A link without any
-    signal in the empty room is measured in units of the CSI.
+    first tone of a link has no lower neighbour and takes the phase of the second. A link without
+    any signal in the empty room is measured in units of the CSI.
 
     Args:
         csi: (..., T, P, K) complex, K >= 2.
