@@ -136,23 +136,23 @@ class Streams:
         value = _logical_shift(word, 11).to(torch.float64) * 2.0**-53
         if dtype == torch.float32:  # truncate, so that rounding cannot reach 1
             value = _logical_shift(word, 40).to(torch.float32) * 2.0**-24
-        return value.reshape(-1, *shape)
+        return value.reshape(self.batch_size, *shape)
 
     def normal(self, name: str, *shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
         """Standard normal draws, (B, *shape) real; Box-Muller, one 64-bit word per pair."""
         size = math.prod(shape)
         first, second = self._pair(name, (size + 1) // 2, dtype)
-        return torch.cat([first, second], 1)[:, :size].reshape(-1, *shape)
+        return torch.cat([first, second], 1)[:, :size].reshape(self.batch_size, *shape)
 
     def complex_normal(self, name: str, *shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
         """Circular CN(0, 1) draws, (B, *shape) complex; ``dtype`` is the real dtype."""
         first, second = self._pair(name, math.prod(shape), dtype)
-        return (torch.complex(first, second) * math.sqrt(0.5)).reshape(-1, *shape)
+        return (torch.complex(first, second) * math.sqrt(0.5)).reshape(self.batch_size, *shape)
 
     def integers(self, name: str, *shape: int, high: int) -> Tensor:
         """Integers in [0, high), (B, *shape) int64; high < 2^31, bias below high * 2^-32."""
         word = self.words(name, math.prod(shape)) & _LOW_32
-        return ((word * high) >> 32).reshape(-1, *shape)
+        return ((word * high) >> 32).reshape(self.batch_size, *shape)
 
     def _pair(self, name: str, pairs: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         word = self.words(name, pairs)

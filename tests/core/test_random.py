@@ -291,3 +291,8 @@ def test_draws__empty_batch():
     streams = Streams.from_seed(1, 0)
     assert streams.batch_size == 0
     assert streams.normal("x", 3).shape == (0, 3)
+
+
+@pytest.mark.parametrize("draw", ["uniform", "normal", "complex_normal"])
+def test_draws__of_nothing_are_empty(draw):
+    assert getattr(Streams.from_seed(0, 3), draw)("x", 0, 2).shape == (3, 0, 2)
