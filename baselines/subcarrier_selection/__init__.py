@@ -8,4 +8,9 @@ SOLVERS: dict[str, str] = {
     "spg-mibo": f"{_HERE}.spg_mibo:SpgMibo",
     "spg-mibo-literal": f"{_HERE}.spg_mibo:SpgMiboLiteral",
     "penalty-mibo": f"{_HERE}.penalty:PenaltyMibo",
+    "localisation-only": f"{_HERE}.separate:LocalisationOnly",
+    "localisation-only-matched": f"{_HERE}.separate:LocalisationOnlyMatched",
+    "sensing-only": f"{_HERE}.separate:SensingOnly",
+    "concrete": f"{_HERE}.gumbel:ConcreteGates",
+    "gumbel-topk": f"{_HERE}.gumbel:GumbelTopK",
 }

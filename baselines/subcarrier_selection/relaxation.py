@@ -170,7 +170,7 @@ class GateTraining(Solver):
     ``tolerance`` from the decision.
 
     Attributes:
-        iterations: Mini-batches, >= 1.
+        iterations: Mini-batches, or groups of them, >= 1.
         tolerance: Largest distance of w from the decision, > 0.
         batch_size: Windows of a mini-batch, >= 1.
         hidden: Widths of both networks.
@@ -206,6 +206,11 @@ class GateTraining(Solver):
             if not (value > 0 or (sign == ">= 0" and value == 0)) or value == math.inf:
                 raise ScenarioError(f"{name} must be finite and {sign}, got {value}.")
 
+    @property
+    def batches_per_iteration(self) -> int:
+        """Mini-batches that an iteration draws."""
+        return 1
+
     @abstractmethod
     def _train(self, run: Run) -> Relaxation:
         """Train all replicas of a run."""
@@ -232,6 +237,7 @@ class GateTraining(Solver):
         if instance.device.type == "cpu":
             lanes = max(1, _LANES_AT_ONCE // len(seeds))
         count = self.iterations if iterations is None else iterations
+        count *= self.batches_per_iteration
         parts: list[Relaxation] = []
         for first in range(0, instance.batch_size, lanes):
             some = slice(first, first + lanes)
@@ -264,7 +270,8 @@ class GateTraining(Solver):
         )
         gate = found.gate[:, 0]
         mask = select_tones(gate, setup.scenario.min_tones, setup.scenario.max_tones)
-        history = 1 - found.loss[:, 0].double().nanmean(-1)
+        tasks = [task for task in (0, 1) if found.networks[task] is not None]
+        history = 1 - found.loss[:, 0, :, tasks].double().mean(-1)
         is_settled = (gate - mask.to(gate.dtype)).abs().amax(-1) <= tolerance
         status = torch.where(is_settled, int(Status.CONVERGED), int(Status.BUDGET_SPENT))
         is_finite = history.isfinite().all(-1) & gate.isfinite().all(-1)

@@ -1,0 +1,230 @@
+r"""What a set of tones is worth to networks: trained anew for it, or once for all random sets.
+
+``retrain`` trains perceptrons from scratch for every set, seed and task; the inputs of the other
+tones are left out, so a set of k tones costs k / S of a full network. ``masknet_errors`` trains one
+network per task and seed with a random set in every window, the set itself as further inputs, and
+asks it about any set.
+
+Both are judges, not solvers: ``held`` may be the validation or the scored windows.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from baselines.subcarrier_selection.networks import Perceptrons, batches, cosine, perceptrons
+from isac_gym.core.errors import ScenarioError, ShapeError
+from isac_gym.core.random import Streams
+from isac_gym.physics.probes import task_errors
+
+__all__ = ["HIDDEN", "masknet_errors", "retrain"]
+
+HIDDEN = (64, 32)
+_PLACE = 2
+_BATCH = 128
+_RATE, _DECAY = 3e-3, 0.3
+_REPLICAS_AT_ONCE = 24  # on a CPU: weights and moments stay in the cache
+_WATCH = 25  # steps between two looks at the validation windows
+_TASKS = (slice(None, _PLACE), slice(_PLACE, None))
+
+
+def retrain(
+    train: Tensor,
+    train_label: Tensor,
+    held: Tensor,
+    held_label: Tensor,
+    mask: Tensor,
+    *,
+    seeds: Sequence[int] = (0,),
+    steps: int = 400,
+    val: tuple[Tensor, Tensor] | None = None,
+    learning_rate: float = _RATE,
+    weight_decay: float = _DECAY,
+) -> Tensor:
+    """Held-out errors of networks trained for each set alone: place, sensing; (B, Q, Z, 2).
+
+    All rooms and sets share the seeds' weights and mini-batches (common random numbers).
+
+    Args:
+        train: Features (B, J, S, C).
+        train_label: Labels (B, J, Y).
+        held: Features of the windows that judge, (B, H, S, C).
+        held_label: Their labels, (B, H, Y).
+        mask: Sets, (B, Q, S) bool; a set without tones has the error of the mean.
+        seeds: Z seeds >= 0.
+        steps: Mini-batches of up to 128 windows, >= 1.
+        val: Features and labels for early stopping, task by task: every 25 steps the weights are
+            kept if they are the best so far there. None: the last weights count.
+        learning_rate: First step of Adam, > 0; falls as a cosine.
+        weight_decay: Decoupled, >= 0.
+    """
+    _check(mask, train, steps)
+    streams = Streams.from_seeds(seeds, device=train.device)
+    order = batches(streams, train.shape[1], size=_BATCH, steps=steps)
+    tone, is_real = _compact(mask)
+    at_once = max(1, _REPLICAS_AT_ONCE // len(seeds)) if train.device.type == "cpu" else 256
+    rows = []
+    for room in range(len(train)):
+        x, y = train[room].float(), train_label[room].float()
+        some = (tone[room].split(at_once), is_real[room].split(at_once))
+        parts = []
+        for index, open_ in zip(*some, strict=True):
+            gate = open_.to(x.dtype).repeat_interleave(len(seeds), 0)
+            watch = None if val is None else _held(val[0][room], index, len(seeds))
+            trained = _train(
+                _inputs(x, index),
+                y,
+                order,
+                streams,
+                gate=gate,
+                rates=(learning_rate, weight_decay),
+                watch=None if val is None or watch is None else (watch, val[1][room].float()),
+            )
+            tested = _held(held[room], index, len(seeds))
+            out = torch.cat([network.predict(tested, gate) for network in trained], -1)
+            parts.append(out.to(held_label.dtype).unflatten(0, (-1, len(seeds))))
+        rows.append(torch.cat(parts))
+    found = torch.stack(rows)  # (B, Q, Z, H, Y)
+    return task_errors(found.flatten(1, 2), held_label).unflatten(1, found.shape[1:3])
+
+
+def masknet_errors(
+    train: Tensor,
+    train_label: Tensor,
+    held: Tensor,
+    held_label: Tensor,
+    mask: Tensor,
+    *,
+    least: int,
+    most: int,
+    seeds: Sequence[int] = (0,),
+    steps: int = 1200,
+    learning_rate: float = _RATE,
+    weight_decay: float = _DECAY,
+) -> Tensor:
+    """Held-out errors of networks trained once with random sets: place, sensing; (B, Q, Z, 2).
+
+    Args:
+        train: Features (B, J, S, C).
+        train_label: Labels (B, J, Y).
+        held: Features of the windows that judge, (B, H, S, C).
+        held_label: Their labels, (B, H, Y).
+        mask: Sets, (B, Q, S) bool.
+        least: Fewest tones of a random set, >= 1.
+        most: Most tones of a random set.
+        seeds: Z seeds >= 0.
+        steps: Mini-batches of up to 128 windows, >= 1.
+        learning_rate: First step of Adam, > 0; falls as a cosine.
+        weight_decay: Decoupled, >= 0.
+    """
+    _check(mask, train, steps)
+    tones, rooms, lanes = mask.shape[-1], len(train), len(seeds)
+    streams = Streams.from_seeds(seeds, device=train.device)
+    order = batches(streams, train.shape[1], size=_BATCH, steps=steps)
+    x, y = train.float(), train_label.float()
+    networks = [
+        perceptrons(
+            x[0, 0].numel() + tones,
+            y[..., part].shape[-1],
+            hidden=HIDDEN,
+            streams=streams,
+            repeat=rooms,
+            number=task,
+        )
+        for task, part in enumerate(_TASKS)
+    ]
+    for step in range(steps):
+        rows = order[step]
+        scores = streams.at_step(step).uniform("sets", rows.shape[1], tones, dtype=x.dtype)
+        count = streams.at_step(step).integers("count", rows.shape[1], high=most - least + 1)
+        rank = scores.argsort(dim=-1, stable=True).argsort(dim=-1)
+        drawn = rank < count[..., None] + least  # (Z, n, S)
+        seen = _masked(x[:, rows], drawn[None]).flatten(0, 1)
+        for network, part in zip(networks, _TASKS, strict=True):
+            network.gradient(seen, y[:, rows][..., part].flatten(0, 1))
+            network.step(learning_rate * cosine(step, steps), decay=weight_decay)
+    found = []
+    for some in mask.unbind(1):
+        seen = _masked(held.float(), some[:, None]).repeat_interleave(lanes, 0)
+        out = torch.cat([network.predict(seen) for network in networks], -1)
+        found.append(out.to(held_label.dtype).unflatten(0, (rooms, lanes)))
+    out = torch.stack(found, 1)  # (B, Q, Z, H, Y)
+    return task_errors(out.flatten(1, 2), held_label).unflatten(1, out.shape[1:3])
+
+
+def _check(mask: Tensor, train: Tensor, steps: int) -> None:
+    if mask.dtype != torch.bool or mask.ndim != 3 or mask.shape[::2] != train.shape[::2]:
+        raise ShapeError(
+            f"mask: {mask.dtype} of shape {tuple(mask.shape)}, expected bool of shape "
+            f"({len(train)}, Q, {train.shape[2]})."
+        )
+    if steps < 1:
+        raise ScenarioError(f"steps must be >= 1, got {steps}.")
+
+
+def _compact(mask: Tensor) -> tuple[Tensor, Tensor]:
+    """The tones of each set in order, padded to the largest, (B, Q, k), and which are real."""
+    widest = int(mask.sum(-1).amax().clamp_min(1))
+    order = mask.to(torch.int8).argsort(dim=-1, descending=True, stable=True)[..., :widest]
+    return order, mask.gather(-1, order)
+
+
+def _inputs(x: Tensor, index: Tensor) -> Tensor:
+    """Features (n, S, C) of the tones ``index`` (q, k) of each set, (q, n, k C)."""
+    return x[:, index].permute(1, 0, 2, 3).flatten(2)
+
+
+def _held(x: Tensor, index: Tensor, lanes: int) -> Tensor:
+    """As :func:`_inputs`, once for each seed, (q Z, n, k C)."""
+    return _inputs(x.float(), index).repeat_interleave(lanes, 0)
+
+
+def _masked(x: Tensor, mask: Tensor) -> Tensor:
+    """Gated features and the gate, (..., n, S C + S), of x (..., n, S, C) and mask (..., n, S)."""
+    gate = mask.to(x.dtype).expand(x.shape[:-1])
+    return torch.cat([(x * gate[..., None]).flatten(-2), gate], -1)
+
+
+def _train(
+    inputs: Tensor,
+    label: Tensor,
+    order: Tensor,
+    streams: Streams,
+    *,
+    gate: Tensor,
+    rates: tuple[float, float],
+    watch: tuple[Tensor, Tensor] | None,
+) -> list[Perceptrons]:
+    """Networks of place and sensing for inputs (q, J, k C), labels (J, Y) and gate (q Z, k)."""
+    steps = len(order)
+    networks = [
+        perceptrons(
+            inputs.shape[-1],
+            label[:, part].shape[-1],
+            hidden=HIDDEN,
+            streams=streams,
+            repeat=len(inputs),
+            number=task,
+        )
+        for task, part in enumerate(_TASKS)
+    ]
+    best = [network.weights.clone() for network in networks]
+    least = [gate.new_full((len(gate),), torch.inf) for _ in networks]
+    for step, rows in enumerate(order):
+        x = inputs[:, rows].flatten(0, 1)
+        looks = watch is not None and (step % _WATCH == _WATCH - 1 or step == steps - 1)
+        for task, part in enumerate(_TASKS):
+            network = networks[task]
+            y = label[rows][..., part].repeat(len(inputs), 1, 1)
+            network.gradient(x, y, gate)
+            network.step(rates[0] * cosine(step, steps), decay=rates[1])
+            if looks and watch is not None:
+                loss = network.loss(watch[0], watch[1][:, part], gate)
+                is_best = loss < least[task]
+                least[task] = torch.where(is_best, loss, least[task])
+                best[task] = torch.where(is_best[:, None], network.weights, best[task])
+    if watch is not None:
+        for network, weights in zip(networks, best, strict=True):
+            network.weights.copy_(weights)
+    return networks
