@@ -1,0 +1,1 @@
+"""Figures of the SPG-MIBO paper: joint and separate training, masks, evaluators, optima, plots."""
