@@ -20,6 +20,7 @@ from isac_gym.core.errors import ScenarioError
 from isac_gym.core.process import Transition
 from isac_gym.core.random import Streams
 from isac_gym.problems.subcarrier_selection.interferer import Band, Belief, Interferer
+from isac_gym.problems.subcarrier_selection.model import select_tones
 from isac_gym.problems.subcarrier_selection.records import (
     SubcarrierDecision,
     SubcarrierInstance,
@@ -139,15 +140,16 @@ class MaskTracking(MaskTrackingView):
         self, state: MaskTrackingState, decision: SubcarrierDecision, streams: Streams
     ) -> Transition:
         """Score the frame, remember what was acquired; then the bands move on."""
-        sent = self.problem.project(state.instance, decision)
+        s = self.problem.scenario
+        mask = select_tones(decision.mask.to(state.dtype), s.min_tones, s.max_tones)
         metrics = self.problem.evaluate(state.instance, decision)
-        price = self._price(state, sent.mask)
+        price = self._price(state, mask)
         explained = 1 - torch.stack([metrics.error_location, metrics.error_sensing], -1)
         objectives = torch.cat([explained, -price.sum(-1, keepdim=True)], -1)
         reward = metrics.objective + objectives[:, -1]
         band = self.interferer.step(Band(state.place, state.level_db), streams)
         slot = state.slot + 1
-        after = self._remember(state, sent.mask).replace(
+        after = self._remember(state, mask).replace(
             place=band.place, level_db=band.level_db, error=1 - explained, slot=slot
         )
         return Transition(
@@ -156,7 +158,7 @@ class MaskTracking(MaskTrackingView):
             objectives=objectives,
             metrics=metrics,
             terminated=slot >= self.horizon,
-            local_reward=self._local_reward(state, sent.mask, metrics, price, reward),
+            local_reward=self._local_reward(state, mask, metrics, price, reward),
         )
 
     def _price(self, state: MaskTrackingState, mask: Tensor) -> Tensor:
