@@ -32,7 +32,14 @@ _LAYOUTS = {
     ),
 }
 _TINY = {"tones_per_link": 4, "guard_tones": 0, "has_dc_null": False, "interference_width": 0.25}
-_NARROW = {"tones_per_link": 8, "guard_tones": 1, "has_dc_null": False, "interference_width": 0.25}
+_NARROW = {
+    "tones_per_link": 8,
+    "guard_tones": 1,
+    "has_dc_null": False,
+    "interference_width": 0.25,
+    "num_train": 200,
+    "num_held_out": 160,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,10 +75,10 @@ class SubcarrierScenario(Scenario):
         2 / 3, above=0, high=1, doc="fewest selected, of the most", source="paper: M/3"
     )
     num_train: int = parameter(
-        200, low=16, high=100_000, doc="labelled windows to learn from", source="silent; ours"
+        400, low=16, high=100_000, doc="labelled windows to learn from", source="silent; ours"
     )
     num_held_out: int = parameter(
-        160,
+        300,
         low=16,
         high=100_000,
         doc="windows for validation, and as many that are scored",
