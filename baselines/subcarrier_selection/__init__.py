@@ -1,6 +1,6 @@
 """Solvers of subcarrier selection, by name; loaded one by one on demand."""
 
-__all__ = ["SOLVERS"]
+__all__ = ["RESPIRATION_SOLVERS", "SOLVERS"]
 
 _HERE = "baselines.subcarrier_selection"
 
@@ -14,3 +14,5 @@ SOLVERS: dict[str, str] = {
     "concrete": f"{_HERE}.gumbel:ConcreteGates",
     "gumbel-topk": f"{_HERE}.gumbel:GumbelTopK",
 }
+
+RESPIRATION_SOLVERS: dict[str, str] = {}

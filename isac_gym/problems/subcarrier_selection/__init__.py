@@ -2,7 +2,7 @@
 
 from isac_gym.core.family import Family
 
-__all__ = ["FAMILY"]
+__all__ = ["FAMILY", "RESPIRATION_FAMILY"]
 
 _HERE = "isac_gym.problems.subcarrier_selection"
 
@@ -19,6 +19,22 @@ FAMILY = Family(
         "error         e_t = sum |yhat - y|^2 / sum |y - mean|^2,  t = place, activity",
         "estimator     kernel ridge on sum over selected subcarriers of |x_j - x_j'|^2",
         "objective     1 - (e_place + e_activity) / 2 on windows of unseen places",
+        "decision      mask of S subcarriers, between S/3 and S/2 of them",
+    ),
+)
+
+RESPIRATION_FAMILY = Family(
+    name="subcarrier_respiration",
+    title="Subcarrier selection for breathing: which tones of OFDM links tell the rate",
+    paper="Synergistic Localization and Sensing in MIMO-OFDM Systems via Mixed-Integer Bilevel "
+    "Learning (SPG-MIBO), its respiration task; the closed form is ours",
+    problem=f"{_HERE}.respiration:SubcarrierRespiration",
+    environments=(),
+    formulas=(
+        "level         20 log10 |Y| of 64 packets at 4 Hz, minus its mean, times a Hann window",
+        "spectrum      S_j(f) = |sum_t level_j(t) exp(-j 2 pi f t)|^2 / sum over f, 0.15 to 0.6 Hz",
+        "rate          peak of a parabola through the top of sum over selected j of S_j(f)",
+        "objective     1 - mean |rate - truth| / 4.5 per minute on windows of unseen places",
         "decision      mask of S subcarriers, between S/3 and S/2 of them",
     ),
 )
