@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+import numpy as np
 import torch
+from scipy.stats import rankdata
 from torch import Tensor
 
 from baselines.figures import Estimate
@@ -30,6 +32,7 @@ __all__ = [
     "mean_of",
     "project_gates",
     "random_masks",
+    "spearman",
     "task_cells",
 ]
 
@@ -141,3 +144,9 @@ def mean_of(estimates: Sequence[Estimate]) -> Estimate:
     """Mean of estimates over the same rooms."""
     values = torch.tensor([e.batches for e in estimates], dtype=torch.float64)
     return by_room(values.mean(0))
+
+
+def spearman(first: Tensor, second: Tensor) -> float:
+    """Rank correlation of (Q,) and (Q,)."""
+    ranks = [rankdata(each.double().numpy()) for each in (first, second)]
+    return float(np.corrcoef(*ranks)[0, 1])

@@ -6,6 +6,7 @@ from the training windows, place by place, so that no place is on both sides.
 """
 
 from dataclasses import replace
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -21,6 +22,7 @@ from baselines.subcarrier_selection.figures.draws import (
 from baselines.subcarrier_selection.figures.training import Trained
 from baselines.subcarrier_selection.retraining import retrain
 from isac_gym.core.random import Streams, lane_seeds
+from isac_gym.problems.subcarrier_selection.records import SubcarrierDecision
 
 __all__ = ["SPLITS", "judge_masks", "split_training"]
 
@@ -88,4 +90,4 @@ def _by_place(label: Tensor, seed: int) -> Tensor:
 def _greedy(rooms: Rooms) -> Tensor:
     solver = make_solver("subcarrier_selection", "greedy-forward")
     found = solver.solve(rooms.problem, rooms.instance)
-    return found.decision.mask[:, None]
+    return cast(SubcarrierDecision, found.decision).mask[:, None]

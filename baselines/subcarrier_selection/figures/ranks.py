@@ -6,7 +6,6 @@ training with itself under other seeds.
 """
 
 import torch
-from scipy.stats import spearmanr
 from torch import Tensor
 
 from baselines.figures import Estimate, Table
@@ -16,6 +15,7 @@ from baselines.subcarrier_selection.figures.draws import (
     Rooms,
     by_room,
     random_masks,
+    spearman,
 )
 from baselines.subcarrier_selection.figures.training import comparison_rooms
 from baselines.subcarrier_selection.retraining import masknet_errors, retrain
@@ -29,10 +29,7 @@ EVALUATORS = ("kernel_ridge", "soft_neighbours", "mask_network", "ridge_held_out
 
 def rank_agreement(first: Tensor, second: Tensor) -> Estimate:
     """Spearman's correlation within each room of (B, Q) and (B, Q)."""
-    found = [
-        float(spearmanr(a.numpy(), b.numpy()).statistic)
-        for a, b in zip(first.double(), second.double(), strict=True)
-    ]
+    found = [spearman(a, b) for a, b in zip(first, second, strict=True)]
     return by_room(torch.tensor(found, dtype=torch.float64))
 
 

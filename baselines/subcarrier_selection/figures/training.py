@@ -170,7 +170,8 @@ def _curve(
 ) -> dict[tuple[float | str, str, str], Estimate]:
     """Means over bins of iterations of a loss (B, Z, L), the first iteration apart."""
     count = torch.arange(loss.shape[-1]) if place is None else place
-    cells = {(0.0, scheme, quantity): by_room(loss[..., 0])}
+    cells: dict[tuple[float | str, str, str], Estimate] = {}
+    cells[0.0, scheme, quantity] = by_room(loss[..., 0])
     for first in range(0, loss.shape[-1] - _BIN + 1, _BIN):
         some = slice(first, first + _BIN)
         cells[float(count[some].double().mean()), scheme, quantity] = by_room(loss[..., some])
