@@ -255,6 +255,16 @@ def test_leak__permuted_labels_cannot_be_learnt(preset):
     assert (problem.evaluate(instance, floor).error < 0.93 * error).all()
 
 
+def test_leak__four_links_locate_and_that_is_no_leak():
+    """Two ellipses around a common focus meet twice, four of them once: errors far below 0.5."""
+    problem = make("small-16", num_links=4)
+    instance = draw(problem, 4)
+    floor = problem.floor(instance)
+    blind = instance.replace(train_label=shuffled(instance.train_label, 1))
+    assert (problem.evaluate(instance, floor).error_location < 0.25).all()
+    assert (problem.evaluate(blind, floor).error_location >= 0.95).all()
+
+
 def test_leak__unused_subcarriers_tell_nothing():
     problem = make("paper")
     instance = draw(problem, 4)
