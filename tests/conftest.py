@@ -56,6 +56,7 @@ def preset_ids():
 
 LIGHTEST = {  # where not the paper's own size: that one is tested with the slow tests
     "imaging_recovery": "small",  # a frame of 750 samples takes seconds
+    "subcarrier_respiration": "tiny-8",
     "subcarrier_selection": "tiny-8",  # 520 windows of 64 subcarriers, 10^9 masks
 }
 LARGE = {"dense-19", "large"}

@@ -38,7 +38,7 @@ _NARROW = {
     "has_dc_null": False,
     "interference_width": 0.25,
     "num_train": 200,
-    "num_held_out": 160,
+    "num_held_out": 300,
 }
 
 
@@ -78,7 +78,7 @@ class SubcarrierScenario(Scenario):
         400, low=16, high=100_000, doc="labelled windows to learn from", source="silent; ours"
     )
     num_held_out: int = parameter(
-        300,
+        400,
         low=16,
         high=100_000,
         doc="windows for validation, and as many that are scored",

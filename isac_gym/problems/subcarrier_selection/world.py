@@ -1,7 +1,8 @@
 """Rooms, people and the channel state information they leave: draws of one scenario.
 
-Every draw has a stream of its own, by split and by chunk of 50 windows, so that the number of
-windows of one split changes nothing in another but the places it may use.
+Every draw has a stream of its own, by split and by chunk of 50 windows: the number of windows of
+one split changes nothing in another. The splits share no place: half of the places are for
+training, a quarter each for validation and for scoring.
 """
 
 import math
@@ -188,11 +189,10 @@ class World:
         return (level[..., None] * is_inside).sum(1)
 
     def _cells(self, split: str) -> tuple[int, int]:
-        """Part of the places that belongs to a split, in proportion to its windows."""
-        s, index = self.scenario, SPLITS.index(split)
-        sizes = [s.num_train, s.num_held_out, s.num_held_out]
-        ends = [round(len(s.grid) * sum(sizes[:n]) / sum(sizes)) for n in range(4)]
-        return ends[index], max(ends[index + 1], ends[index] + 1)
+        """Part of the places that belongs to a split: half of them, a quarter, a quarter."""
+        count = len(self.scenario.grid)
+        ends = {"train": (0, count // 2), "val": (count // 2, 3 * count // 4)}
+        return ends.get(split, (3 * count // 4, count))
 
     def _motion(self, streams: Streams, people: People, label: str) -> Tensor:
         """Displacement of the body, (B, n, T) m: chest and AR(1) sway."""
