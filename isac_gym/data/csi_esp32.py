@@ -28,7 +28,7 @@ _FIELDS = 25  # before the CSI
 _MAC, _CHANNEL, _SECOND, _TIME, _LENGTH = 2, 16, 17, 18, 24
 _SIZES = (128, 256, 384)  # bytes: legacy training field; and one or two of 802.11n
 _ROUND = 1 << 32  # the clock's
-_BYTES = re.compile(r"\[((?:-?\d{1,3} ?)*)\]")
+_BYTES = re.compile(r"\[(-?\d{1,3}(?: -?\d{1,3})*) ?\]")  # no two ways to match: linear time
 
 
 class _Packet(NamedTuple):

@@ -73,7 +73,7 @@ def read_intel(path: Path | str, *, fc: float | None) -> PacketStream:
 def is_intel(content: bytes) -> bool:
     """Whether the first record looks like one of this format."""
     length = int.from_bytes(content[:2], "big")
-    return len(content) > 2 and content[2] in _KNOWN and 1 < length + 2 <= len(content)
+    return len(content) > 2 and content[2] in _KNOWN and 1 <= length <= len(content) - 2
 
 
 def unwrapped(ticks: np.ndarray) -> np.ndarray:

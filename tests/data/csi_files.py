@@ -137,17 +137,14 @@ def nexmon_packet(
     return b"\xff" * 6 + b"NEXMON" + b"\x08\x00" + ip + udp
 
 
-def pcap(packets, *, order="<", nano=False, link=1, step=0.01, start=1.6e9):
-    parts = [
-        struct.pack(f"{order}IHHiIII", 0xA1B23C4D if nano else 0xA1B2C3D4, 2, 4, 0, 0, 65535, link)
-    ]
-    unit = 1e9 if nano else 1e6
+def pcap(packets, *, order="<", nano=False, link=1, step_us=10_000):
+    magic = 0xA1B23C4D if nano else 0xA1B2C3D4
+    parts = [struct.pack(f"{order}IHHiIII", magic, 2, 4, 0, 0, 65535, link)]
     for n, packet in enumerate(packets):
-        time = start + n * step
-        parts.append(
-            struct.pack(f"{order}4I", int(time), round(time % 1 * unit), len(packet), len(packet))
-            + packet
-        )
+        seconds, rest = divmod(1_600_000_000_980_000 + n * step_us, 10**6)
+        fraction = rest * 1000 if nano else rest
+        header = struct.pack(f"{order}4I", seconds, fraction, len(packet), len(packet))
+        parts.append(header + packet)
     return b"".join(parts)
 
 
