@@ -1,6 +1,6 @@
 """Selection of subcarriers that locate a person and recognise what the person does."""
 
-from isac_gym.core.family import Family
+from isac_gym.core.family import EnvironmentEntry, Family
 
 __all__ = ["FAMILY", "RESPIRATION_FAMILY"]
 
@@ -12,7 +12,15 @@ FAMILY = Family(
     paper="Synergistic Localization and Sensing in MIMO-OFDM Systems via Mixed-Integer Bilevel "
     "Learning (SPG-MIBO)",
     problem=f"{_HERE}.model:SubcarrierSelection",
-    environments=(),
+    environments=(
+        EnvironmentEntry(
+            id="isac/SubcarrierSelection-v0",
+            process=f"{_HERE}.tracking:MaskTracking",
+            preset="tracking",
+            doc="64 frames under moving interference that only acquired subcarriers show",
+            parallel_id="isac/SubcarrierSelection-v0",
+        ),
+    ),
     formulas=(
         "channel       H(f) = sum_l g_l exp(-j 2 pi f d_l / c): walls, furniture, a moving person",
         "features      of Y / gain - H_empty: mean power, fluctuation, phase between neighbours",
