@@ -1,4 +1,4 @@
-"""The commands ``isac data fetch`` and ``isac data list``."""
+"""The commands ``isac data fetch``, ``isac data list`` and ``isac data show``."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,11 +12,12 @@ from isac_gym.core.errors import DataFormatError, DataSourceError
 from isac_gym.terminal import Json, plain_table, print_json
 
 if TYPE_CHECKING:
+    from isac_gym.data.csi import CSIRecording
     from isac_gym.data.sources import Source
 
 __all__ = ["register"]
 
-_HELP = "Real image sets: what is there, and how to get more."
+_HELP = "Real image sets and recordings of channel state: what is there, how to get more."
 _Folder = Annotated[
     Path | None,
     typer.Option(help="Data folder; default: the variable ISAC_DATA, else ~/.cache/isac_gym."),
@@ -31,6 +32,7 @@ def register(app: typer.Typer) -> None:
     group.callback()(_root)
     group.command("fetch")(_fetch)
     group.command("list")(_list)
+    group.command("show")(_show)
     app.add_typer(group)
 
 
@@ -158,3 +160,88 @@ def _row(name: str, folder: Path | None) -> dict[str, Any]:
     except DataFormatError as error:
         return row | {"state": "damaged", "reason": str(error)}
     return row
+
+
+def _show(
+    path: Annotated[Path, typer.Argument(help="Capture file, folder with labels.csv, or WiMANS.")],
+    format: Annotated[
+        str | None,
+        typer.Option(help="wimans, intel5300, atheros, nexmon or esp32; default: by content."),
+    ] = None,
+    packets: Annotated[
+        int | None, typer.Option(help="Packets of a window; default: a file is a window.")
+    ] = None,
+    hop: Annotated[int | None, typer.Option(help="Packets from one window to the next.")] = None,
+    every: Annotated[int, typer.Option(help="Keep one packet in so many.")] = 1,
+    fc: Annotated[float | None, typer.Option(help="Carrier in Hz, if the file has none.")] = None,
+    chip: Annotated[str | None, typer.Option(help="Broadcom chip of a nexmon capture.")] = None,
+    mac: Annotated[str | None, typer.Option(help="Transmitter to keep.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show what a recording of channel state information contains.
+
+    Every byte is read and checked; a file that is cut off, damaged or of another kind is refused
+    with what was found and what is allowed.
+
+    \b
+    Examples:
+      isac data show walk.pcap
+      isac data show log.dat --fc 5.32e9 --packets 100
+      isac data show captures --json
+    """  # noqa: D301 - the help renderer wants the \b character
+    from isac_gym.data.csi_formats import load_recording
+
+    recording = load_recording(
+        path,
+        format=format,
+        num_packets=packets,
+        hop=hop,
+        every=every,
+        fc=fc,
+        chip=chip,
+        mac=mac,
+    )
+    found = _summary(recording)
+    if as_json:
+        print_json(found)
+        return
+    grid = plain_table("what", "value")
+    for name, value in found.items():
+        if isinstance(value, dict):
+            value = ", ".join(f"{key}: {count}" for key, count in value.items())
+        grid.add_row(name.replace("_", " "), Text(str(value)))
+    Console().print(grid)
+
+
+def _summary(recording: "CSIRecording") -> dict[str, Any]:
+    """What a recording contains, in numbers and words."""
+    import torch
+
+    r = recording
+    received = r.received.sum(-1)
+    found: dict[str, Any] = {
+        "source": r.source,
+        "kind": "complex" if r.is_complex else "amplitudes",
+        "windows": r.num_windows,
+        "packets": {"fewest": int(received.min()), "most": int(received.max())},
+        "packets_left_out": r.num_dropped,
+        "links": r.num_links,
+        "tones": r.num_tones,
+        "null_tones": int(r.null.sum(-1).max()),
+        "packet_rate_hz": round(r.fs, 3),
+        "carrier_hz": r.fc,
+        "bandwidth_hz": float(r.freqs[-1] - r.freqs[0]),
+        "sessions": len(torch.unique(r.sessions)),
+    }
+    for name, label, names in (("loc", r.loc, r.loc_names), ("sen", r.sen, r.sen_names)):
+        title = {"loc": "places", "sen": "activities"}[name]
+        if label is None:
+            found[title] = "no labels"
+        elif label.is_floating_point():
+            unit = "m" if name == "loc" else "Hz"
+            low, high = label.amin(0).tolist(), label.amax(0).tolist()
+            found[title] = f"{low} to {high} {unit}"
+        else:
+            count = torch.bincount(label).tolist()
+            found[title] = {names[i] if names else str(i): n for i, n in enumerate(count) if n}
+    return found

@@ -6,6 +6,7 @@ import pytest
 from isac_gym.cli import main
 from isac_gym.data.images import load_images
 from isac_gym.data.sources import SOURCES, Source
+from tests.data.csi_files import nexmon_file, whole_csi
 from tests.data.files import write_idx
 
 
@@ -108,5 +109,65 @@ def test_list__names_the_damaged_file(isac, tmp_path, tiny_mnist):
 def test_data__alone_shows_the_help(isac):
     code, out, _ = isac("data")
     assert code == 0
-    assert "fetch" in out
-    assert "list" in out
+    for name in ("fetch", "list", "show"):
+        assert name in out
+
+
+@pytest.fixture
+def captures(tmp_path):
+    for n, name in enumerate("ab"):
+        content = nexmon_file(whole_csi(n, 9, 2, 64, -99, 99), cores=2)
+        (tmp_path / f"{name}.pcap").write_bytes(content)
+    (tmp_path / "labels.csv").write_text(
+        "file,x_m,y_m,activity\na.pcap,0,1.5,sit\nb.pcap,2,1,walk\n"
+    )
+    return tmp_path
+
+
+def test_show__a_folder_of_captures(isac, captures):
+    code, out, err = isac("data", "show", captures, "--packets", 4)
+    rows = {" ".join(words[:-1]): words[-1] for words in map(str.split, out.splitlines())}
+    assert (code, err) == (0, "")
+    assert (rows["windows"], rows["links"], rows["tones"], rows["null tones"]) == (
+        "4",
+        "2",
+        "64",
+        "12",
+    )
+    assert "sit: 2, walk: 2" in out
+    assert "[0.0, 1.0] to [2.0, 1.5] m" in out
+    code, out, _ = isac("data", "show", captures, "--packets", 4, "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert found["activities"] == {"sit": 2, "walk": 2}
+    assert found["packet_rate_hz"] == 50
+    assert found["carrier_hz"] == 5.21e9
+    assert found["sessions"] == 2
+    assert found["packets"] == {"fewest": 4, "most": 4}
+
+
+def test_show__a_file_without_labels(isac, captures):
+    code, out, _ = isac(
+        "data", "show", captures / "a.pcap", "--fc", "5.3e9", "--every", 3, "--json"
+    )
+    found = json.loads(out)
+    assert code == 0
+    assert found["places"] == found["activities"] == "no labels"
+    assert (found["carrier_hz"], found["windows"]) == (5.3e9, 1)
+    assert found["kind"] == "complex"
+
+
+def test_show__damage_is_one_line(isac, captures):
+    path = captures / "a.pcap"
+    path.write_bytes(path.read_bytes()[:-3])
+    code, out, err = isac("data", "show", path)
+    assert (code, out) == (2, "")
+    assert "cut off or not a pcap file; the 17 records before it end at byte" in err
+    assert err.count("\n") == 1
+
+
+def test_show__missing_parser_says_how_to_install(isac, captures, monkeypatch):
+    monkeypatch.setitem(sys.modules, "csiread", None)
+    code, out, err = isac("data", "show", captures)
+    assert (code, out) == (2, "")
+    assert 'pip install "isac_gym[csi]"' in err
