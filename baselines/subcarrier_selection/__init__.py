@@ -13,6 +13,25 @@ SOLVERS: dict[str, str] = {
     "sensing-only": f"{_HERE}.separate:SensingOnly",
     "concrete": f"{_HERE}.gumbel:ConcreteGates",
     "gumbel-topk": f"{_HERE}.gumbel:GumbelTopK",
+    "convex-probe": f"{_HERE}.convex_probe:ConvexProbe",
+    "group-lasso": f"{_HERE}.group_lasso:GroupLasso",
+    "single-tone-fit": f"{_HERE}.filters:SingleToneFit",
+    "mutual-information": f"{_HERE}.filters:MutualInformation",
+    "fisher": f"{_HERE}.filters:FisherScore",
+    "top-variance": f"{_HERE}.filters:TopVariance",
+    "comb": f"{_HERE}.fixed:Comb",
+    "random": f"{_HERE}.fixed:RandomMask",
+    "all-tones": f"{_HERE}.fixed:AllTones",
 }
 
-RESPIRATION_SOLVERS: dict[str, str] = {}
+RESPIRATION_SOLVERS: dict[str, str] = {
+    "all-tones": f"{_HERE}.fixed:AllTones",
+    "comb": f"{_HERE}.fixed:Comb",
+    "random": f"{_HERE}.fixed:RandomMask",
+    "peakiness": f"{_HERE}.respiration:Peakiness",
+    "single-tone": f"{_HERE}.respiration:SingleTone",
+    "greedy": f"{_HERE}.respiration:Greedy",
+    "swap": f"{_HERE}.respiration:Swap",
+    "exhaustive-labelled": f"{_HERE}.respiration_exhaustive:ExhaustiveLabelled",
+    "exhaustive": f"{_HERE}.respiration_exhaustive:Exhaustive",
+}
