@@ -34,14 +34,15 @@ from baselines.subcarrier_selection.spg_mibo import SpgMibo
 
 __all__ = ["PENALTIES", "STEPS", "Trained", "comparison_rooms", "measure_knobs", "train_size"]
 
-# Fixed before these rooms were drawn: the prototype's, per number of tones.
+# Fixed before the rooms of the figures were drawn. The prototype's, but for its proximal step of
+# 0.02 at 16 tones: in six other rooms (seed 99) that left the gap where the penalty leaves it, at
+# 0.06, with masks as good.
 STEPS: Mapping[int, dict[str, float]] = {
     16: {"learning_rate": 3e-3, "gate_rate": 0.3},
     64: {"learning_rate": 1e-3, "gate_rate": 0.3},
 }
-_PROXIMAL = {16: 0.02, 64: 0.05}
-PENALTIES = (0.03, 0.3, 1.0)
-PULLS = (0.002, 0.02, 0.1)  # of the proximal step
+PENALTIES = (0.03, 0.3, 1.0)  # 0.3 in all comparisons
+PULLS = (0.002, 0.02, 0.05)  # of the proximal step; 0.05 in all comparisons
 _EXACT = 1e-6  # from 0 or 1: there
 _NEAR = 0.01
 _BIN = 10  # iterations that a point of a curve is the mean of
@@ -118,8 +119,8 @@ def measure_knobs(*, rooms: int, seed: int, effort: Effort) -> Table:
 def _schemes(size: int, effort: Effort) -> dict[str, GateTraining]:
     steps = {**STEPS[size], "iterations": effort.iterations}
     return {
-        "spg": SpgMibo(penalty=_PROXIMAL[size], **steps),
-        "penalty": PenaltyMibo(**steps),
+        "spg": SpgMibo(penalty=PULLS[-1], **steps),
+        "penalty": PenaltyMibo(penalty=PENALTIES[1], **steps),
         "location": LocalisationOnly(**steps),
         "location-matched": LocalisationOnlyMatched(**steps),
         "sensing": SensingOnly(**steps),
