@@ -14,6 +14,11 @@ FAMILY = Family(
     problem=f"{_HERE}.model:SubcarrierSelection",
     environments=(
         EnvironmentEntry(
+            id="isac/SubcarrierSelectionStatic-v0",
+            process=f"{_HERE}.building:MaskBuilding",
+            doc="a mask is built tone by tone; the reward is the fall of the validation error",
+        ),
+        EnvironmentEntry(
             id="isac/SubcarrierSelection-v0",
             process=f"{_HERE}.tracking:MaskTracking",
             preset="tracking",

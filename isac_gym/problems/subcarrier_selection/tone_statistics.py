@@ -10,27 +10,37 @@ from torch import Tensor
 from isac_gym.problems.subcarrier_selection.model import SubcarrierSelection
 from isac_gym.problems.subcarrier_selection.records import SubcarrierInstance
 
-__all__ = ["fisher_score", "importances"]
+__all__ = ["explained_alone", "fisher_score", "loss_without"]
 
 _PLACE = 2  # entries of a label that are the place
 
 
-def importances(
-    problem: SubcarrierSelection, instance: SubcarrierInstance
-) -> tuple[Tensor, Tensor]:
-    """Both errors' explained share with a tone alone and rise without it, (B, S, 2) each.
+def explained_alone(problem: SubcarrierSelection, instance: SubcarrierInstance) -> Tensor:
+    """Share of place and activity that each tone explains alone, (B, S, 2), at most 1.
 
     Args:
         problem: Its scenario gives the tones.
         instance: Batch size B; only its training and validation windows are used.
     """
-    known, tones = problem.known(instance), problem.scenario.num_tones
-    alone = torch.eye(tones, dtype=torch.bool, device=instance.device)
-    every = torch.ones_like(alone[:1])
-    masks = torch.cat([alone, ~alone, every]).expand(instance.batch_size, -1, -1)
-    errors = problem.mask_errors(known, masks, evaluator="soft_neighbours")
-    single, without, whole = errors.split([tones, tones, 1], 1)
-    return 1 - single, without - whole
+    return 1 - _errors(problem, instance, _each(problem, instance))
+
+
+def loss_without(problem: SubcarrierSelection, instance: SubcarrierInstance) -> Tensor:
+    """Rise of both errors where one tone of all is left out, (B, S, 2); arguments as above."""
+    alone = _each(problem, instance)
+    errors = _errors(problem, instance, torch.cat([torch.ones_like(alone[:1]), ~alone]))
+    return errors[:, 1:] - errors[:, :1]
+
+
+def _each(problem: SubcarrierSelection, instance: SubcarrierInstance) -> Tensor:
+    """Masks of a single tone, (S, S) bool."""
+    return torch.eye(problem.scenario.num_tones, dtype=torch.bool, device=instance.device)
+
+
+def _errors(problem: SubcarrierSelection, instance: SubcarrierInstance, masks: Tensor) -> Tensor:
+    """Validation errors of masks (Q, S), (B, Q, 2)."""
+    everywhere = masks.expand(instance.batch_size, -1, -1)
+    return problem.mask_errors(problem.known(instance), everywhere, evaluator="soft_neighbours")
 
 
 def fisher_score(instance: SubcarrierInstance) -> Tensor:

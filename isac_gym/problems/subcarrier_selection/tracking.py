@@ -26,7 +26,7 @@ from isac_gym.problems.subcarrier_selection.records import (
     SubcarrierInstance,
     SubcarrierMetrics,
 )
-from isac_gym.problems.subcarrier_selection.tone_statistics import importances
+from isac_gym.problems.subcarrier_selection.tone_statistics import explained_alone, loss_without
 from isac_gym.problems.subcarrier_selection.tracking_view import (
     FEATURE_LIMIT,
     MaskTrackingState,
@@ -111,7 +111,7 @@ class MaskTracking(MaskTrackingView):
     def initial(self, streams: Streams) -> MaskTrackingState:
         """A room of ``Problem.sample``; nothing has been acquired yet."""
         room = self.problem.sample(streams)
-        alone, loss = importances(self.problem, room)
+        alone = explained_alone(self.problem, room)
         band = self.interferer.begin(streams, room.dtype)
         belief = self.interferer.prior(room.label_scale)
         nothing = torch.zeros_like(alone[..., 0])
@@ -127,7 +127,7 @@ class MaskTracking(MaskTrackingView):
             belief=belief.place.flatten(1),
             believed_db=belief.level_db,
             alone=alone,
-            loss=loss,
+            loss=loss_without(self.problem, room),
             mask=torch.zeros_like(nothing, dtype=torch.bool),
             seen=nothing,
             age=none[:, None].expand_as(nothing) + self.horizon,

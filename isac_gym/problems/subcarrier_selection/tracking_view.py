@@ -18,7 +18,7 @@ __all__ = ["FEATURE_LIMIT", "MaskTrackingState", "MaskTrackingView"]
 
 FEATURE_LIMIT = 5.0  # standardised features are clipped here
 _AGE = 10.0  # frames, scale of ages in observations
-_IMPORTANCE = 10.0  # of importances in observations
+_SHARE, _RISE = 5.0, 10.0  # of explained shares and rises of the error in observations
 
 
 @dataclass(frozen=True)
@@ -121,13 +121,13 @@ _PARTS = (
     Part(
         "alone",
         2,
-        "share of place and activity that it explains alone, on clean validation windows",
-        lambda s: s.alone,
+        "5 x share of place and activity that it explains alone, on clean validation windows",
+        lambda s: _SHARE * s.alone,
     ),
     Part(
         "loss",
         2,
         "10 x rise of both errors if it alone is left out of all tones, on the same",
-        lambda s: _IMPORTANCE * s.loss,
+        lambda s: _RISE * s.loss,
     ),
 )
