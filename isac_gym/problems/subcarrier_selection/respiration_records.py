@@ -13,6 +13,7 @@ from isac_gym.problems.subcarrier_selection.world import ACTIVITIES
 
 __all__ = ["RespirationInstance", "RespirationMetrics", "RespirationScenario"]
 
+_TINY = {"tones_per_link": 4, "guard_tones": 0, "has_dc_null": False, "interference_width": 0.25}
 _NARROW = {"tones_per_link": 8, "guard_tones": 1, "has_dc_null": False, "interference_width": 0.25}
 
 
@@ -22,6 +23,7 @@ class RespirationScenario(SubcarrierScenario):
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {},
+        "tiny-8": {**_TINY, "num_train": 32, "num_held_out": 32},
         "small-16": _NARROW,
         "small-20": {**_NARROW, "tones_per_link": 10},
         "low-snr": {"snr_db": 25.0},
@@ -36,7 +38,12 @@ class RespirationScenario(SubcarrierScenario):
         source="silent; ours: asleep",
     )
     num_train: int = parameter(
-        64, low=1, high=100_000, doc="labelled windows to calibrate with", source="silent; ours"
+        64,
+        low=1,
+        high=100_000,
+        inert=True,
+        doc="labelled windows to calibrate with; no part of the score",
+        source="silent; ours",
     )
     num_held_out: int = parameter(
         64,
