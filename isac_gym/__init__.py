@@ -7,6 +7,6 @@ library model or PettingZoo is imported until an environment is made.
 from isac_gym.registration import register_environments, register_family
 
 __all__ = ["register_family"]
-__version__ = "0.4.0"
+__version__ = "0.5.0"
 
 register_environments()
