@@ -39,8 +39,9 @@ NEIGHBOUR_BANDWIDTH = 0.1  # of softmax(-d / bandwidth)
 
 _Rows = Callable[[Tensor], Tensor]  # results (b, q, ...) of weights (b, q, S)
 
-_NUMBERS_CPU = 1 << 21  # numbers of the largest tensor of a chunk, 16 MB in double
+_NUMBERS_CPU = 1 << 19  # numbers of the largest tensor of a chunk, 4 MB in double
 _NUMBERS_GPU = 1 << 27
+_TABLE_ROWS = 48  # fewer do not pay for it
 _TABLE_NUMBERS = 1 << 27  # numbers of a table of squared differences of one lane, 1 GB in double
 
 
@@ -138,8 +139,9 @@ def task_errors(prediction: Tensor, label: Tensor, *, num_location: int = 2) -> 
 def squared_differences(first: Tensor, second: Tensor) -> Tensor:
     """|x_s - x'_s|^2 of every tone, (B, S, N, M), of samples (B, N, S, C) and (B, M, S, C)."""
     x, y = first.transpose(1, 2), second.transpose(1, 2)  # (B, S, N, C)
-    squares = x.square().sum(-1)[..., None] + y.square().sum(-1)[..., None, :]
-    return (squares - 2 * x @ y.mT).clamp_min(0)
+    left = torch.cat([-2 * x, x.square().sum(-1, keepdim=True), torch.ones_like(x[..., :1])], -1)
+    right = torch.cat([y, torch.ones_like(y[..., :1]), y.square().sum(-1, keepdim=True)], -1)
+    return (left @ right.mT).clamp_min_(0)  # one product: passes over memory cost more
 
 
 def _distances(first: Tensor, second: Tensor, table: bool) -> _Rows:
@@ -170,9 +172,9 @@ def _distances(first: Tensor, second: Tensor, table: bool) -> _Rows:
 
 def _has_table(train: Tensor, held: Tensor, weight: Tensor) -> bool:
     """Whether a lane has enough rows for a table, and the table of a lane fits into memory."""
-    samples, tones, features = train.shape[1:]
+    samples, tones = train.shape[1:3]
     numbers = tones * samples * (samples + held.shape[1])
-    return weight.shape[1] >= 2 * features and numbers <= _TABLE_NUMBERS
+    return weight.shape[1] >= _TABLE_ROWS and numbers <= _TABLE_NUMBERS
 
 
 def _ridge_solve(kernel: Tensor, label: Tensor, ridge: float) -> Tensor:

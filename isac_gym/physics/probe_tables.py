@@ -1,0 +1,180 @@
+"""Kernel ridge errors of very many sets of tones: a table of squared differences, made once.
+
+The probe of :mod:`isac_gym.physics.probes` sees samples through sums of squared differences over
+the chosen tones. With those of every tone in a table a set costs additions, and a set that differs
+in one tone from a known one a single addition, whatever the number of tones. What is left is one
+exponential of every pair of samples and one Cholesky factor. Single precision is meant for
+screening: its errors differ by about 1e-6 from those in double precision.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from isac_gym.physics.probes import (
+    KERNEL_RIDGE,
+    KERNEL_WIDTH,
+    squared_differences,
+    task_errors,
+)
+
+__all__ = ["DifferenceTable"]
+
+_NUMBERS_CPU = 1 << 18  # numbers of the kernels of a chunk: 1 MB in single precision, as a cache
+_NUMBERS_GPU = 1 << 27
+
+
+@dataclass(frozen=True)
+class DifferenceTable:
+    """Exponents of the kernel for every tone, and labels; batch size B.
+
+    Attributes:
+        exponent: -width log2(e) / C times the squared difference of tone s between sample r (J
+            training samples, then H held-out ones) and training sample j, (B, S, J + H, J).
+        train_label: (B, J, Y).
+        held_label: (B, H, Y).
+        ridge: Added to the diagonal of the kernel.
+    """
+
+    exponent: Tensor
+    train_label: Tensor
+    held_label: Tensor
+    ridge: float = KERNEL_RIDGE
+
+    @classmethod
+    def build(
+        cls,
+        train: Tensor,
+        train_label: Tensor,
+        held: Tensor,
+        held_label: Tensor,
+        *,
+        dtype: torch.dtype = torch.float32,
+        width: float = KERNEL_WIDTH,
+        ridge: float = KERNEL_RIDGE,
+    ) -> "DifferenceTable":
+        """Table of samples (B, J, S, C) and (B, H, S, C) with labels (B, J, Y) and (B, H, Y).
+
+        Numbers are computed in the samples' own precision and stored in ``dtype``.
+        """
+        scale = -width * math.log2(math.e) / train.shape[-1]
+        batch, samples, tones = train.shape[:3]
+        size = (batch, tones, samples + held.shape[1], samples)
+        exponent = torch.empty(size, dtype=dtype, device=train.device)
+        for part, rows in ((train, slice(0, samples)), (held, slice(samples, None))):
+            for tone in range(tones):
+                one = slice(tone, tone + 1)
+                found = squared_differences(part[:, :, one], train[:, :, one])
+                exponent[:, one, rows] = found.mul_(scale)
+        return cls(exponent, train_label.to(dtype), held_label.to(dtype), ridge)
+
+    def mean(self, mask: Tensor) -> Tensor:
+        """Mean (B, J + H, J) of the exponents of the tones in masks (B, S): log2 of the kernel."""
+        return (self._share(mask)[:, None] @ self.exponent.flatten(2)).unflatten(-1, self._pair)[
+            :, 0
+        ]
+
+    def without(self, mean: Tensor, tone: Tensor, count: Tensor) -> Tensor:
+        """:meth:`mean` of sets of ``count`` (B,) >= 2 tones after one tone (B,) is taken out."""
+        lane = torch.arange(len(mean), device=mean.device)
+        share = 1 / (count.to(mean.dtype) - 1)
+        return torch.lerp(mean, self.exponent[lane, tone], -share[:, None, None])
+
+    def errors(self, mask: Tensor) -> Tensor:
+        """Errors (B, Q, 2) of masks (B, Q, S): place and activity."""
+        share, flat = self._share(mask), self.exponent.flatten(2)
+        out = self.held_label.new_empty(*mask.shape[:2], 2)
+        work = self._workspace(mask.shape[:2])
+        for lanes, rows in self._chunks(mask.shape[:2]):
+            some = share[lanes, rows]
+            kernel = work.kernel(*some.shape[:2])
+            torch.bmm(some, flat[lanes], out=kernel.flatten(2))
+            out[lanes, rows] = self._finish(kernel, lanes, work)
+        return out
+
+    def errors_with(self, mean: Tensor, tone: Tensor, count: Tensor) -> Tensor:
+        """Errors (B, Q, 2) of sets with one tone more than those of :meth:`mean`.
+
+        Args:
+            mean: Mean exponent of a set, (B, J + H, J).
+            tone: Tone that is added, one for each of the Q sets, (B, Q) int64.
+            count: Number of tones with it, (B,) >= 1.
+        """
+        share = 1 / count.to(mean.dtype)[:, None, None, None]
+        flat, tones = self.exponent.flatten(0, 1), self.exponent.shape[1]
+        first = tones * torch.arange(len(mean), device=tone.device)[:, None]
+        out = self.held_label.new_empty(*tone.shape, 2)
+        work = self._workspace(tone.shape)
+        for lanes, rows in self._chunks(tone.shape):
+            index = (first[lanes] + tone[lanes, rows]).flatten()
+            kernel = work.kernel(*tone[lanes, rows].shape)
+            torch.index_select(flat, 0, index, out=kernel.flatten(0, 1))
+            torch.lerp(mean[lanes, None], kernel, share[lanes], out=kernel)
+            out[lanes, rows] = self._finish(kernel, lanes, work)
+        return out
+
+    @property
+    def _pair(self) -> tuple[int, int]:
+        return self.exponent.shape[2], self.exponent.shape[3]
+
+    def _share(self, mask: Tensor) -> Tensor:
+        weight = mask.to(self.exponent.dtype)
+        return weight / weight.sum(-1, keepdim=True).clamp_min(1)
+
+    def _sizes(self, shape: tuple[int, ...]) -> tuple[int, int]:
+        """Lanes and rows of (B, Q) that are worked on at once."""
+        budget = _NUMBERS_CPU if self.exponent.device.type == "cpu" else _NUMBERS_GPU
+        numbers = max(1, math.prod(self._pair))
+        lanes = min(shape[0], max(1, budget // (numbers * max(1, shape[1]))))
+        return lanes, min(shape[1], max(1, budget // (numbers * max(1, lanes))))
+
+    def _chunks(self, shape: tuple[int, ...]) -> list[tuple[slice, slice]]:
+        lanes, rows = self._sizes(shape)
+        return [
+            (slice(lane, lane + lanes), slice(row, row + rows))
+            for lane in range(0, shape[0], max(1, lanes))
+            for row in range(0, shape[1], max(1, rows))
+        ]
+
+    def _workspace(self, shape: tuple[int, ...]) -> "_Workspace":
+        lanes, rows = self._sizes(shape)
+        height, samples = self._pair
+        return _Workspace(
+            self.exponent.new_empty(lanes * rows * height * samples),
+            self.exponent.new_empty(lanes * rows * samples * samples),
+            (height, samples),
+        )
+
+    def _finish(self, exponent: Tensor, lanes: slice, work: "_Workspace") -> Tensor:
+        """Errors (b, q, 2) of exponents (b, q, J + H, J), which are overwritten."""
+        samples = exponent.shape[-1]
+        kernel = exponent.exp2_()
+        within, across = kernel[:, :, :samples], kernel[:, :, samples:]
+        within.diagonal(dim1=-2, dim2=-1).add_(self.ridge)
+        factor = work.factor(*kernel.shape[:2])
+        info = torch.empty(kernel.shape[:2], dtype=torch.int32, device=kernel.device)
+        torch.linalg.cholesky_ex(within, check_errors=False, out=(factor, info))
+        label = self.train_label[lanes, None].expand(*kernel.shape[:2], -1, -1)
+        half = torch.linalg.solve_triangular(factor, label, upper=False)
+        alpha = torch.linalg.solve_triangular(factor.mT, half, upper=True)
+        found = alpha.mT @ across.mT  # (b, q, Y, H): several times faster than its transpose
+        errors = task_errors(found.mT, self.held_label[lanes])
+        return torch.where((info != 0)[..., None], torch.nan, errors)
+
+
+@dataclass(frozen=True)
+class _Workspace:
+    """Memory that is used again by every chunk: fresh pages cost more than the arithmetic."""
+
+    kernels: Tensor
+    factors: Tensor
+    pair: tuple[int, int]
+
+    def kernel(self, lanes: int, rows: int) -> Tensor:
+        return self.kernels[: lanes * rows * math.prod(self.pair)].view(lanes, rows, *self.pair)
+
+    def factor(self, lanes: int, rows: int) -> Tensor:
+        size = self.pair[1]
+        return self.factors[: lanes * rows * size**2].view(lanes, rows, size, size)
