@@ -27,7 +27,7 @@ from isac_gym.physics.csi import (
 from isac_gym.physics.csi_features import calibrated_features, window_features
 from isac_gym.problems.subcarrier_selection.scenario import SubcarrierScenario
 
-__all__ = ["ACTIVITIES", "People", "Room", "World"]
+__all__ = ["ACTIVITIES", "BREATHING_HZ", "People", "Room", "World"]
 
 ACTIVITIES = ("standing", "sitting", "lying")
 SPLITS = ("train", "val", "score")
@@ -35,7 +35,7 @@ _HEIGHT_M = (1.2, 0.8, 0.35)
 _RCS_SHARE = (1.0, 0.6, 0.35)
 _SWAY_M = (6e-3, 2e-3, 0.5e-3)
 _CHEST_M = (3e-3, 7e-3)
-_BREATHING_HZ = (0.2, 0.5)
+BREATHING_HZ = (0.2, 0.5)
 _MEMORY = 0.8  # of the sway, from packet to packet
 _CEILING_M = 2.8
 _EMPTY_PACKETS = 64
@@ -106,7 +106,7 @@ class World:
         first, last = self._cells(split)
         u = streams.uniform(f"{split}/people", count, 5)
         cell = first + (u[..., 0] * (last - first)).floor().to(torch.int64)
-        slow, fast = _BREATHING_HZ
+        slow, fast = BREATHING_HZ
         shallow, deep = _CHEST_M
         return People(
             place=room.place.take_along_dim(cell[..., None], 1),
