@@ -4,6 +4,7 @@ Source: the SPG-MIBO paper, (1), with its bilevel order replaced by the mean of 
 networks by estimators that are exact given the data; see ``docs/subcarrier_selection.md``.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -32,8 +33,6 @@ __all__ = [
     "select_tones",
 ]
 
-_PLACE = 2  # entries of a label that are the place
-
 
 @dataclass(frozen=True, kw_only=True)
 class SubcarrierSelection(Problem):
@@ -49,6 +48,16 @@ class SubcarrierSelection(Problem):
     scenario: SubcarrierScenario = SubcarrierScenario()
 
     @property
+    def num_place(self) -> int:
+        """Leading entries of a label that are the place; the others are the activity."""
+        return 2
+
+    @property
+    def num_classes(self) -> int:
+        """Entries of a label that are the activity, one per class."""
+        return len(ACTIVITIES)
+
+    @property
     def axis_sizes(self) -> dict[str, int]:
         """Training windows, held-out windows, subcarriers, features, label entries."""
         s = self.scenario
@@ -57,7 +66,7 @@ class SubcarrierSelection(Problem):
             "H": s.num_held_out,
             "S": s.num_tones,
             "C": s.num_features,
-            "Y": _PLACE + len(ACTIVITIES),
+            "Y": self.num_place + self.num_classes,
         }
 
     def sample(self, streams: Streams) -> SubcarrierInstance:
@@ -70,8 +79,14 @@ class SubcarrierSelection(Problem):
             people = world.people(streams, room, split, count)
             features[split] = world.features(streams, room, people, split)
             labels[split] = _raw_labels(people)
+        return self.standardised(features, labels)
+
+    def standardised(
+        self, features: Mapping[str, Tensor], labels: Mapping[str, Tensor]
+    ) -> SubcarrierInstance:
+        """The instance of raw features (B, N, S, C) and labels (B, N, Y) of the three splits."""
         standard, mean = Standard(features["train"]), labels["train"].mean(1, keepdim=True)
-        scale = _label_scale(labels["train"] - mean)
+        scale = _label_scale(labels["train"] - mean, self.num_place)
         tensors = {split: standard(raw) for split, raw in features.items()}
         tensors |= {f"{split}_label": (raw - mean) / scale for split, raw in labels.items()}
         return SubcarrierInstance(
@@ -128,8 +143,9 @@ class SubcarrierSelection(Problem):
         """
         i, weight = instance, mask.to(instance.dtype)
         if (evaluator or self.scenario.evaluator) == "convex_probe":
-            return convex_probe_errors(i.train, i.train_label, weight)
-        return task_errors(self.predict(i, weight, evaluator=evaluator), i.score_label)
+            return convex_probe_errors(i.train, i.train_label, weight, num_location=self.num_place)
+        predicted = self.predict(i, weight, evaluator=evaluator)
+        return task_errors(predicted, i.score_label, num_location=self.num_place)
 
     def evaluate(
         self, instance: SubcarrierInstance, decision: SubcarrierDecision
@@ -141,9 +157,9 @@ class SubcarrierSelection(Problem):
         if s.evaluator == "convex_probe":
             errors = self.mask_errors(i, weight)[:, 0]
         else:
-            errors = task_errors(predicted, i.score_label)[:, 0]
-        miss = (predicted[:, 0, :, :_PLACE] - i.score_label[..., :_PLACE]).square().sum(-1)
-        raw = [_classes(i, labels) for labels in (predicted[:, 0], i.score_label)]
+            errors = task_errors(predicted, i.score_label, num_location=self.num_place)[:, 0]
+        miss = (predicted[:, 0] - i.score_label)[..., : self.num_place].square().sum(-1)
+        raw = [self._classes(i, labels) for labels in (predicted[:, 0], i.score_label)]
         count = weight.sum((1, 2))
         error = errors.mean(-1)
         return SubcarrierMetrics(
@@ -171,9 +187,14 @@ class SubcarrierSelection(Problem):
         demand(i.label_scale > 0, f"{label}.label_scale", "> 0")
         for field in ("train_label", "val_label", "score_label"):
             labels = getattr(i, field)
-            for task in (labels[..., :_PLACE], labels[..., _PLACE:]):
+            for task in (labels[..., : self.num_place], labels[..., self.num_place :]):
                 energy = task.square().sum((1, 2))
                 demand(energy > 0, f"{label}.{field}", "away from the mean in some window")
+
+    def _classes(self, instance: SubcarrierInstance, labels: Tensor) -> Tensor:
+        """Most likely activity of labels (B, H, Y), (B, H) int64."""
+        raw = labels * instance.label_scale[:, None] + instance.label_mean[:, None]
+        return raw[..., self.num_place :].argmax(-1)
 
 
 def select_tones(scores: Tensor, least: int, most: int) -> Tensor:
@@ -194,18 +215,12 @@ def _raw_labels(people: People) -> Tensor:
     return torch.cat([people.place, classes.to(people.place.dtype)], -1)
 
 
-def _label_scale(centred: Tensor) -> Tensor:
+def _label_scale(centred: Tensor, num_place: int) -> Tensor:
     """Root of the total variance of each task, repeated over its entries, (B, 1, Y)."""
-    place, sensing = centred[..., :_PLACE], centred[..., _PLACE:]
+    place, sensing = centred[..., :num_place], centred[..., num_place:]
     parts = []
     for task in (place, sensing):
         total = task.square().sum(-1, keepdim=True).mean(1, keepdim=True).sqrt()
         tiny = torch.finfo(task.dtype).eps
         parts.append(total.clamp_min(tiny).expand(-1, -1, task.shape[-1]))
     return torch.cat(parts, -1)
-
-
-def _classes(instance: SubcarrierInstance, labels: Tensor) -> Tensor:
-    """Most likely activity of labels (B, H, Y), (B, H) int64."""
-    i = instance
-    return (labels * i.label_scale[:, None] + i.label_mean[:, None])[..., _PLACE:].argmax(-1)
