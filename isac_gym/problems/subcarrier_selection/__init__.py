@@ -42,7 +42,15 @@ RESPIRATION_FAMILY = Family(
     paper="Synergistic Localization and Sensing in MIMO-OFDM Systems via Mixed-Integer Bilevel "
     "Learning (SPG-MIBO), its respiration task; the closed form is ours",
     problem=f"{_HERE}.respiration:SubcarrierRespiration",
-    environments=(),
+    environments=(
+        EnvironmentEntry(
+            id="isac/SubcarrierRespiration-v0",
+            process=f"{_HERE}.respiration_tracking:RespirationTracking",
+            preset="tracking",
+            doc="64 frames of a person who moves, under bands that wander; masks of few tones",
+            parallel_id="isac/SubcarrierRespiration-v0",
+        ),
+    ),
     formulas=(
         "level         20 log10 |Y| of 64 packets at 4 Hz, minus its mean, times a Hann window",
         "spectrum      S_j(f) = |sum_t level_j(t) exp(-j 2 pi f t)|^2 / sum over f, 0.15 to 0.6 Hz",

@@ -5,6 +5,7 @@ additive in the selection, so that every selection of up to 20 subcarriers can b
 """
 
 import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -23,7 +24,13 @@ from isac_gym.problems.subcarrier_selection.respiration_records import (
     RespirationMetrics,
     RespirationScenario,
 )
-from isac_gym.problems.subcarrier_selection.world import ACTIVITIES, People, Room, World
+from isac_gym.problems.subcarrier_selection.world import (
+    ACTIVITIES,
+    BREATHING_HZ,
+    People,
+    Room,
+    World,
+)
 
 __all__ = [
     "CHANCE_HZ",
@@ -31,10 +38,10 @@ __all__ = [
     "RespirationMetrics",
     "RespirationScenario",
     "SubcarrierRespiration",
-    "window_spectra",
+    "csi_chunks",
 ]
 
-CHANCE_HZ = 0.075  # mean absolute deviation of rates uniform in 0.2 to 0.5 Hz; 4.5 per minute
+CHANCE_HZ = (BREATHING_HZ[1] - BREATHING_HZ[0]) / 4  # error of the mean rate: 4.5 per minute
 _BAND_HZ = (0.15, 0.6)
 _NEAR_HZ = 1 / 60
 _PER_MINUTE = 60.0
@@ -72,9 +79,15 @@ class SubcarrierRespiration(Problem):
         sizes = {"train": s.num_train, "val": s.num_held_out, "score": s.num_held_out}
         for split, count in sizes.items():
             people = self.posed(world.people(streams, room, split, count))
-            tensors[split] = window_spectra(self, streams, room, people, split)
+            chunks = csi_chunks(world, streams, room, people, split)
+            tensors[split] = torch.cat([self.spectra(csi) for csi in chunks], 1)
             tensors[f"{split}_hz"] = people.breathing_hz
         return RespirationInstance(**tensors)
+
+    def spectra(self, csi: Tensor) -> Tensor:
+        """Normalised spectra (..., S, C) of reported CSI (..., T, P, K)."""
+        grid, rate = self.frequency_hz.to(csi.device), self.scenario.packet_rate_hz
+        return spectrum_features(csi, packet_rate_hz=rate, frequency_hz=grid)
 
     def posed(self, people: People) -> People:
         """The same people in the scenario's posture."""
@@ -145,13 +158,12 @@ class SubcarrierRespiration(Problem):
         return self.frequency_hz.to(instance.device, instance.dtype)
 
 
-def window_spectra(
-    problem: SubcarrierRespiration, streams: Streams, room: Room, people: People, split: str
-) -> Tensor:
-    """Normalised spectra of the windows, (B, N, S, C) float64, chunk by chunk."""
-    world, grid = World(problem.scenario), problem.frequency_hz.to(streams.seed.device)
-    rate, count, parts = problem.scenario.packet_rate_hz, people.place.shape[1], []
-    while sum(part.shape[1] for part in parts) < count:
-        csi = world.csi(streams, room, people, split, len(parts))
-        parts.append(spectrum_features(csi, packet_rate_hz=rate, frequency_hz=grid))
-    return torch.cat(parts, 1)
+def csi_chunks(
+    world: World, streams: Streams, room: Room, people: People, split: str
+) -> Iterator[Tensor]:
+    """Reported CSI of the windows, (B, n, T, P, K) complex128 chunk by chunk."""
+    done, number = 0, 0
+    while done < people.place.shape[1]:
+        csi = world.csi(streams, room, people, split, number)
+        done, number = done + csi.shape[1], number + 1
+        yield csi

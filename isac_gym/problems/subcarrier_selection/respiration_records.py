@@ -28,6 +28,14 @@ class RespirationScenario(SubcarrierScenario):
         "small-20": {**_NARROW, "tones_per_link": 10},
         "low-snr": {"snr_db": 25.0},
         "low-snr-16": {**_NARROW, "snr_db": 25.0},
+        "tracking": {
+            **_NARROW,
+            "snr_db": 25.0,
+            "max_share": 0.25,
+            "num_interferers": 0,
+            "num_train": 48,
+            "num_held_out": 4,
+        },
         "sitting": {"posture": "sitting"},
     }
 
