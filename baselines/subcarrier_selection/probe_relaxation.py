@@ -104,9 +104,8 @@ def relaxed_probe(
         new = capped_simplex(ahead - length[:, None] * slope, total)
         found, own = _probe(task, new)
         move = new - ahead
-        eps = 4 * torch.finfo(w.dtype).eps
-        model = there + (slope * move).sum(-1) + move.square().sum(-1) / (2 * length)
-        holds = found <= model + eps * there
+        curved = ((own - slope) * move).sum(-1)  # at least what phi lies above its tangent
+        holds = curved <= move.square().sum(-1) / (2 * length)
         tangents = (
             tangent_bound(there, slope, ahead, total),
             tangent_bound(found, own, new, total),
