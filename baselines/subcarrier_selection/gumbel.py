@@ -71,7 +71,7 @@ class RandomGates(GateTraining):
                 network.step(self.learning_rate * cosine(step, steps), decay=self.weight_decay)
                 slope, losses = slope + part, [*losses, loss]
             logit = logit - self.gate_rate * slope * turn
-            counts.ascend(logit.sigmoid())
+            counts.ascend(_sigmoid(logit))
             history.append(torch.stack(losses, -1))
         one = torch.ones(steps, 2, dtype=torch.int64)
         return Relaxation(
@@ -92,11 +92,11 @@ class ConcreteGates(RandomGates):
     def _open(
         self, logit: Tensor, noise: Tensor, temperature: float, run: Run
     ) -> tuple[Tensor, Tensor]:
-        gate = ((logit + noise.logit()) / temperature).sigmoid()
+        gate = _sigmoid((logit + noise.logit()) / temperature)
         return gate, gate * (1 - gate) / temperature
 
     def _decide(self, logit: Tensor, run: Run) -> Tensor:
-        return logit.sigmoid()
+        return _sigmoid(logit)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,11 +125,11 @@ class GumbelTopK(RandomGates):
     ) -> tuple[Tensor, Tensor]:
         score = logit - (-noise.log()).log()
         away = score - self._threshold(score, run)
-        soft = (away / temperature).sigmoid()
+        soft = _sigmoid(away / temperature)
         return (away > 0).to(logit.dtype), soft * (1 - soft) / temperature
 
     def _decide(self, logit: Tensor, run: Run) -> Tensor:
-        return (logit - self._threshold(logit, run)).sigmoid()
+        return _sigmoid(logit - self._threshold(logit, run))
 
     def _threshold(self, score: Tensor, run: Run) -> Tensor:
         """Half way between the k-th and the next score, (R, 1)."""
@@ -138,3 +138,8 @@ class GumbelTopK(RandomGates):
         count = min(count, score.shape[1] - 1)
         best = score.topk(count + 1).values
         return (best[:, count - 1 : count] + best[:, count:]) / 2
+
+
+def _sigmoid(x: Tensor) -> Tensor:
+    """Written out: PyTorch rounds its own otherwise where a tensor does not fill a register."""
+    return 1 / (1 + (-x).exp())

@@ -1,8 +1,8 @@
 r"""Perceptrons trained side by side on gated tones: one replica per room, seed and set of tones.
 
 The weights of R networks of one shape are the rows of one tensor; every layer is one batched matrix
-product, of which replica r is slice r, so a replica does not depend on the others by one bit. The
-gate w of the tones multiplies the rows of the first layer instead of the inputs,
+product, of which replica r is slice r. Slices start at cache lines where the widths of hidden
+layers are multiples of 16, and a replica then does not depend on the others by one bit. The gate w of the tones multiplies the rows of the first layer instead of the inputs,
 
     (w * x) W = x (diag(w) W),   d/dw_j = sum_{c,h} W_{jc,h} (x^T dz)_{jc,h},
 
@@ -25,6 +25,7 @@ from isac_gym.physics.learning import Network, initial_weights, mlp
 __all__ = ["Perceptrons", "batches", "cosine", "perceptrons"]
 
 _MOMENTUM, _DECAY, _SMALL = 0.9, 0.999, 1e-8
+_LINE = 16  # numbers of a cache line: a product is rounded by where its slices start in one
 
 
 class Perceptrons:
@@ -32,22 +33,30 @@ class Perceptrons:
 
     Attributes:
         network: Shape, inputs S C.
-        weights: One row per replica, (R, d) real.
+        weights: One row per replica, (R, d) real; each layer's part starts at a multiple of 16.
         slope: Gradient of the last call of :meth:`gradient`, (R, d).
+
+    Args:
+        network: Shape.
+        weights: As :func:`isac_gym.physics.learning.initial_weights` draws them, without gaps.
     """
 
     def __init__(self, network: Network, weights: Tensor) -> None:
         self.network = network
-        self.weights = weights
-        self.slope = torch.zeros_like(weights)
-        self.first, self.second = torch.zeros_like(weights), torch.zeros_like(weights)
+        self.weights = torch.cat([_padded(part) for part in network.unpack(weights)], 1)
+        self.slope = torch.zeros_like(self.weights)
+        self.first, self.second = (torch.zeros_like(self.weights) for _ in range(2))
         self.steps = 0
-        self._layers = network.unpack(self.weights)
-        self._slopes = network.unpack(self.slope)
+        self._layers, self._slopes = self._parts(self.weights), self._parts(self.slope)
+
+    @property
+    def plain(self) -> Tensor:
+        """The weights without gaps."""
+        return torch.cat([part.flatten(1) for part in self._layers], 1)
 
     def copy(self) -> "Perceptrons":
         """The same networks apart from these, with fresh moments."""
-        return Perceptrons(self.network, self.weights.clone())
+        return Perceptrons(self.network, self.plain)
 
     def predict(self, inputs: Tensor, gate: Tensor | None = None) -> Tensor:
         """Outputs (R, n, Y) for inputs (R, n, S C) and the gate (R, S) of the tones; None: open."""
@@ -94,6 +103,15 @@ class Perceptrons:
         self.weights.mul_(1 - rate * decay)
         self.weights.addcdiv_(self.first, scale, value=-rate / (1 - _MOMENTUM**self.steps))
 
+    def _parts(self, rows: Tensor) -> list[Tensor]:
+        """Views of each layer's weights and biases in rows (R, d)."""
+        parts, begin = [], 0
+        for shape in self.network.shapes:
+            size = math.prod(shape)
+            parts.append(rows[:, begin : begin + size].unflatten(1, shape))
+            begin += size + -size % _LINE
+        return parts
+
     def _forward(self, inputs: Tensor, gate: Tensor | None) -> list[Tensor]:
         """What every layer hands on before its activation, the last one the outputs."""
         values: list[Tensor] = []
@@ -106,6 +124,12 @@ class Perceptrons:
                 x = functional.silu(values[-1])
             values.append(torch.baddbmm(bias[:, None], x, weight))
         return values
+
+
+def _padded(part: Tensor) -> Tensor:
+    """Rows of a layer's weights, filled with zeros to whole cache lines."""
+    row = part.flatten(1)
+    return functional.pad(row, (0, -row.shape[1] % _LINE))
 
 
 def _per_input(gate: Tensor | None, weight: Tensor) -> Tensor:
@@ -138,11 +162,13 @@ def perceptrons(
 
 
 def batches(streams: Streams, samples: int, *, size: int, steps: int) -> Tensor:
-    """Rows of every step's mini-batch, (steps, Z, min(size, samples)): epochs without repetition.
+    """Rows of every step's mini-batch, (steps, Z, n): epochs without repetition.
 
-    What does not fill a batch at the end of an epoch is left to the next one.
+    n is min(size, samples), above 16 rounded down to a multiple of 16. What does not fill a batch
+    at the end of an epoch is left to the next one.
     """
     size = min(size, samples)
+    size -= size % _LINE if size > _LINE else 0
     each = samples // size
     epochs = -(-steps // each)
     order = torch.cat(

@@ -151,7 +151,7 @@ class Relaxation:
             kept = [network for network in some if network is not None]
             whole = None
             if kept:
-                whole = Perceptrons(kept[0].network, torch.cat([n.weights for n in kept]))
+                whole = Perceptrons(kept[0].network, torch.cat([n.plain for n in kept]))
             networks.append(whole)
         return cls(
             gate=torch.cat([part.gate for part in parts]),

@@ -58,12 +58,12 @@ class Planes:
 
     def level(self, gate: Tensor, weights: Tensor) -> Tensor:
         """a.w + b.theta + c, (R, P); above 0 where a plane is violated."""
-        return (self.a @ gate[..., None] + self.b @ weights[..., None])[..., 0] + self.c
+        return (self.a * gate[:, None]).sum(-1) + (self.b * weights[:, None]).sum(-1) + self.c
 
     def slopes(self) -> tuple[Tensor, Tensor]:
         """Gradients of sum_l multiplier_l level_l by gate (R, S) and weights (R, d)."""
-        row = self.multiplier[:, None]
-        return (row @ self.a)[:, 0], (row @ self.b)[:, 0]
+        column = self.multiplier[..., None]
+        return (column * self.a).sum(1), (column * self.b).sum(1)
 
     def ascend(self, gate: Tensor, weights: Tensor, *, rate: float, cap: float) -> None:
         """Projected step of the multipliers."""
