@@ -198,7 +198,7 @@ def _selection(truth: Sequence[Enumerated], solved: Table) -> Iterator[Verdict]:
     agree = _each(truth, lambda t: t.tasks_agree)
     yield judge(
         "optimum/tasks-agree",
-        "Both tasks want nearly the same masks, which is why training jointly costs and gains little",
+        "Both tasks want nearly the same masks: joint training costs little and gains little",
         source=OURS,
         verdict=grade([agree.is_above(0.5)]),
         expected_verdict="reproduced",

@@ -1,4 +1,4 @@
-"""How near solvers come to the best of all masks, on the windows they see and on the scored ones."""
+"""How near solvers come to the best of all masks, on windows they see and on the scored ones."""
 
 from collections.abc import Sequence
 from typing import cast
@@ -6,7 +6,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from baselines.figures import Table
+from baselines.figures import Estimate, Table
 from baselines.registry import make_solver
 from baselines.subcarrier_selection.figures.draws import (
     PRESETS,
@@ -62,7 +62,7 @@ def measure_solvers(size: int, truth: Sequence[Enumerated], *, rooms: int, seed:
 
 def _gaps(
     size: int, name: str, error: Tensor, truth: Sequence[Enumerated], split: str
-) -> dict[tuple[float | str, str, str], object]:
+) -> dict[tuple[float | str, str, str], Estimate]:
     """Share of (median - best) that is lost, and share of rooms in which nothing is."""
     best, middle = (
         torch.tensor([getattr(t, f"{split}_{what}") for t in truth], dtype=error.dtype)[:, None]
