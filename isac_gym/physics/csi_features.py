@@ -18,19 +18,28 @@ _CLIP = 5.0
 _SMALLEST_STD = 1e-6
 
 
-def window_features(csi: Tensor) -> Tensor:
+def window_features(csi: Tensor, *, received: Tensor | None = None) -> Tensor:
     """Mean level and log of its deviation: all that commodity cards without phase allow.
 
     Args:
         csi: (..., T, P, K) complex, or amplitudes (real).
+        received: (..., T) bool, False for packets that are padding and do not count; None: all
+            count.
 
     Returns:
         (..., P K, 2): mean over the packets of 20 log10 |csi| in dB, log10 of its standard
         deviation in dB.
     """
     level = 2 * linear_to_db(csi.abs().clamp_min(_FAINTEST))
-    spread = level.std(-3, correction=0).clamp_min(_SMALLEST_STD).log10()
-    return torch.stack([level.mean(-3), spread], -1).flatten(-3, -2)
+    if received is None:
+        mean, deviation = level.mean(-3), level.std(-3, correction=0)
+    else:
+        share = received.to(level.dtype) / received.sum(-1, keepdim=True)
+        share = share[..., None, None]  # (..., T, 1, 1)
+        mean = (share * level).sum(-3)
+        deviation = (share * (level - mean.unsqueeze(-3)).square()).sum(-3).sqrt()
+    spread = deviation.clamp_min(_SMALLEST_STD).log10()
+    return torch.stack([mean, spread], -1).flatten(-3, -2)
 
 
 def calibrated_features(csi: Tensor, empty: Tensor) -> Tensor:
