@@ -101,7 +101,7 @@ def test_console_script__is_the_command():
 
 def test_extras__all_is_the_union_of_the_user_extras():
     extras = PROJECT["optional-dependencies"]
-    assert set(extras) == {"marl", "cvx", "sb3", "all", "dev"}
+    assert set(extras) == {"marl", "cvx", "sb3", "csi", "all", "dev"}
     named = set(Requirement(extras["all"][0]).extras)
     assert named == set(extras) - {"all", "dev"}
 
