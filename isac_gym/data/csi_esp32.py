@@ -3,7 +3,8 @@
 Format (the tool's ``csi_component.h`` and the ESP-IDF guide on channel state information): lines
 ``CSI_DATA,role,mac,...,len,[b b b ... ]`` of 25 fields and the CSI, 2 signed bytes a tone,
 imaginary part first; a header line and other output of the board may stand between them. The first
-64 tones are the legacy training field. Old versions print the bytes unsigned.
+64 tones are the legacy training field: 0 to 31 and -32 to -1, or with a second channel ascending.
+Old versions print the bytes unsigned.
 
 A reader of our own: csiread 1.4.1 fails on header and other lines, does not join the two bytes'
 signs of old versions, and drops the last digit of a file that does not end in a new line.
@@ -26,7 +27,7 @@ NUM_TONES = 64
 _MARK = "CSI_DATA,"
 _FIELDS = 25  # before the CSI
 _MAC, _CHANNEL, _SECOND, _TIME, _LENGTH = 2, 16, 17, 18, 24
-_SIZES = (128, 256, 384)  # bytes: legacy training field; and one or two of 802.11n
+_SIZES = (128, 256, 376, 380, 384, 612)  # bytes: legacy training field; with one or two of 802.11n
 _ROUND = 1 << 32  # the clock's
 _BYTES = re.compile(r"\[(-?\d{1,3}(?: -?\d{1,3})*) ?\]")  # no two ways to match: linear time
 
@@ -112,8 +113,8 @@ def _parsed(path: Path, number: int, line: str) -> _Packet:
         raise DataFormatError(f"{path}: line {number}: {error}.") from error
     if len(values) not in _SIZES or length < len(values):
         raise DataFormatError(
-            f"{path}: line {number}: {len(values)} bytes of CSI of {length}; allowed: 128, 256 or "
-            "384 (64, 128 or 192 tones), no more than there are."
+            f"{path}: line {number}: {len(values)} bytes of CSI of {length}; allowed: "
+            f"{', '.join(map(str, _SIZES))}, no more than there are."
         )
     return _Packet(words[_MAC].lower(), channel, second, time_us, values)
 

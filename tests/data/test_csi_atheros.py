@@ -53,6 +53,19 @@ def test_atheros__packets_without_csi_or_with_errors_are_left_out(read):
     assert found.num_dropped == 2
 
 
+def test_atheros__csi_longer_than_needed(read):
+    """More than csiread's buffer of 4096 bytes holds; what follows the tones is ignored."""
+    size = len(GOOD) // 5 - 2 - 25 - 8  # of the CSI of a record
+    parts = []
+    for n in range(5):
+        start = n * SIZE
+        head, csi = GOOD[start + 2 : start + 27], GOOD[start + 27 : start + 27 + size]
+        head = head[:8] + (60000).to_bytes(2, "little") + head[10:]
+        body = head + csi + bytes(60000 - size) + GOOD[start + 27 + size : start + SIZE]
+        parts.append(len(body).to_bytes(2, "little") + body)
+    assert np.array_equal(read(b"".join(parts)).csi, CSI)
+
+
 def records(**more):
     return atheros_file(CSI, **more)
 

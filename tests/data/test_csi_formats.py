@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 
@@ -114,6 +115,21 @@ def test_file__cut_anywhere_never_gives_other_packets(kind, tmp_path):
         else:  # the cut fell between two records
             assert torch.equal(found, truth[: len(found)])
     assert refused > 60
+
+
+@pytest.mark.parametrize("kind", CONTENT)
+def test_file__with_changed_bytes_is_refused_or_read(kind, tmp_path):
+    """Never another error, and never a crash of the parser."""
+    rng = np.random.default_rng(5)
+    path = tmp_path / "capture"
+    refused = 0
+    for _ in range(120):
+        content = bytearray(CONTENT[kind])
+        for at in rng.integers(0, rng.choice([60, 400, len(content)]), rng.integers(1, 6)):
+            content[at] = rng.integers(0, 256)
+        path.write_bytes(content)
+        refused += isinstance(outcome(path, format=kind, fc=5.2e9), str)
+    assert refused > 10
 
 
 # --- folders ------------------------------------------------------------------------------------

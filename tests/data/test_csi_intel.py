@@ -63,6 +63,12 @@ def test_intel__tones_follow_the_bandwidth(wide, ends, steps, read):
     assert found.fc == FC
 
 
+def test_intel__long_records_of_other_kinds_are_skipped(read):
+    """Records that csiread would copy past its buffer of 1024 bytes."""
+    found = read(intel_record(0xC1, b"x" * 60000) + GOOD + intel_record(0xC1, b"x" * 60000))
+    assert np.array_equal(found.csi, CSI)
+
+
 def test_intel__packets_with_two_equal_antennas_are_left_out(read):
     content = GOOD + intel_packet(CSI[0], receivers=3, order=(0, 1, 1))
     found = read(content)
