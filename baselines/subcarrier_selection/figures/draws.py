@@ -65,7 +65,7 @@ class Effort:
     retrained: int = 1
     judged: int = 2
     enumerated: int = 1
-    frames: int = 20
+    frames: int = 12
 
 
 @dataclass(frozen=True)
