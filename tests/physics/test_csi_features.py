@@ -157,3 +157,17 @@ def test_spectrum__of_one_breathing_tone_peaks_at_its_rate(rate, phase):
     shares = spectrum_features(torch.tensor(csi), packet_rate_hz=4.0, frequency_hz=f)
     assert torch.allclose(shares.sum(-1), torch.ones(2).double())
     assert abs(float(f[shares[0].argmax()]) - rate) < 1 / 64
+
+
+def test_window__padding_does_not_count():
+    generator = torch.Generator().manual_seed(3)
+    csi = torch.randn(4, 9, 2, 3, dtype=torch.complex128, generator=generator)
+    received = torch.ones(4, 9, dtype=torch.bool)
+    for n in range(4):
+        received[n, :n] = False
+    padded = torch.where(received[..., None, None], csi, 0)
+    found = window_features(padded, received=received)
+    for n in range(4):
+        torch.testing.assert_close(found[n], window_features(csi[n, n:]), rtol=1e-12, atol=1e-12)
+    everything = window_features(csi, received=torch.ones(4, 9, dtype=torch.bool))
+    torch.testing.assert_close(everything, window_features(csi), rtol=1e-12, atol=1e-12)
