@@ -34,7 +34,7 @@ _PROTOTYPE_RANKS = {
     "kernel_ridge": {16: (0.94, 0.05), 64: (0.81, 0.1)},
     "soft_neighbours": {16: (0.93, 0.05), 64: (0.75, 0.12)},
     "mask_network": {16: (0.88, 0.08), 64: (0.55, 0.25)},
-    "in_sample": {16: (0.79, 0.12), 64: (-0.12, 0.25)},
+    "in_sample_weak": {16: (0.79, 0.12), 64: (-0.12, 0.25)},
     "ceiling": {16: (0.97, 0.03), 64: (0.87, 0.1)},
 }
 
@@ -91,7 +91,7 @@ def rank_verdicts(ranks: Table) -> Iterator[Verdict]:
         name: {size: ranks.at(size, name, "rank_correlation") for size in SIZES}
         for name in (*EVALUATORS, "score", "validation", "ceiling")
     }
-    kernel, inside = found["kernel_ridge"], found["in_sample"]
+    kernel, weak = found["kernel_ridge"], found["in_sample_weak"]
     yield judge(
         "ranks/kernel-ridge",
         "Kernel ridge ranks masks as networks trained for each of them, within the noise of that "
@@ -104,24 +104,30 @@ def rank_verdicts(ranks: Table) -> Iterator[Verdict]:
             for name in ("kernel_ridge", "soft_neighbours", "mask_network", "ceiling")
             for size in SIZES
         ],
-        note="held-out ridge "
-        + words(found["ridge_held_out"])
-        + "; kernel ridge with the preset's own windows "
-        + words(found["score"]),
+        note=f"held-out ridge {words(found['ridge_held_out'])}",
     )
     yield judge(
         "ranks/in-sample",
-        "In-sample objectives mislead at 64 tones",
+        "In-sample objectives are no substitute at 64 tones: with a weak ridge they do not rank "
+        "masks at all, with a strong one worse than kernel ridge",
         source=OURS,
-        verdict=grade([(kernel[64] - inside[64]).is_above(0), inside[64].is_below(0.5)]),
+        verdict=grade([weak[64].is_below(0.5), (kernel[64] - found["in_sample"][64]).is_above(0)]),
         expected_verdict="reproduced",
         checks=[
-            prototype(
-                f"in-sample, {size} tones", inside[size], *_PROTOTYPE_RANKS["in_sample"][size]
-            )
+            prototype(f"weak, {size} tones", weak[size], *_PROTOTYPE_RANKS["in_sample_weak"][size])
             for size in SIZES
         ],
-        note=f"kernel ridge - in-sample, 64 tones {kernel[64] - inside[64]}",
+        note=f"strong: {words(found['in_sample'])}",
+    )
+    yield judge(
+        "ranks/preset",
+        "The score of the presets, kernel ridge on their own few windows, ranks masks as training "
+        "anew on 800 windows does",
+        source=OURS,
+        verdict=grade([found["score"][s].is_above(0.5) for s in SIZES]),
+        expected_verdict="reproduced",
+        note=f"{words(found['score'])}; validation {words(found['validation'])}; spread of the "
+        "masks' errors " + words({s: ranks.at(s, "retrained", "spread") for s in SIZES}),
     )
 
 
@@ -210,13 +216,20 @@ def _bound(truth: Sequence[Enumerated]) -> Iterator[Verdict]:
     gap = _each(truth, lambda t: (t.probe_best - t.probe_bound) / t.probe_best)
     share = _each(truth, lambda t: (t.probe_best - t.probe_bound) / (t.probe_mean - t.probe_bound))
     yield judge(
-        "bound/valid-but-loose",
-        "The relaxation of the convex probe bounds its best mask from below, but is loose",
+        "bound/valid",
+        "The relaxation of the convex probe bounds its best mask from below",
         source=OURS,
-        verdict=grade([all(t.probe_bound <= t.probe_best for t in truth), gap.is_above(0.02)]),
+        verdict=grade([all(t.probe_bound <= t.probe_best for t in truth)]),
         expected_verdict="reproduced",
-        checks=[prototype("gap over the optimum", gap, 0.06, 0.015)],
-        note=f"share of (random mean - bound) {share}",
+    )
+    yield judge(
+        "bound/loose",
+        "That bound is loose: 5 to 7 % below the best mask, half of what selection gains",
+        source=OURS,
+        verdict=grade([gap.is_above(0.05), share.is_above(0.3)]),
+        expected_verdict="not reproduced",
+        note=f"gap over the best mask {gap}, over what it gains on the mean mask {share}: the "
+        "prototype's ridge was weaker",
     )
 
 

@@ -19,12 +19,16 @@ from baselines.subcarrier_selection.figures.draws import (
 )
 from baselines.subcarrier_selection.figures.training import comparison_rooms
 from baselines.subcarrier_selection.retraining import masknet_errors, retrain
-from isac_gym.physics.convex_probe import convex_probe_predict
+from isac_gym.physics.convex_probe import convex_probe_errors, convex_probe_predict
 from isac_gym.physics.probes import task_errors
 
 __all__ = ["EVALUATORS", "measure_ranks", "rank_agreement"]
 
-EVALUATORS = ("kernel_ridge", "soft_neighbours", "mask_network", "ridge_held_out", "in_sample")
+EVALUATORS = (
+    *("kernel_ridge", "soft_neighbours", "mask_network"),
+    *("ridge_held_out", "in_sample", "in_sample_weak"),
+)
+_WEAK_RIDGE, _WEAK_DEGREE = 0.05, 2  # as the prototype: a weak penalty, squares too
 
 
 def rank_agreement(first: Tensor, second: Tensor) -> Estimate:
@@ -81,6 +85,9 @@ def _errors(rooms: Rooms, mask: Tensor, effort: Effort) -> dict[str, Tensor]:
         "mask_network": net.mean((-1, -2)),
         "ridge_held_out": ridge.mean(-1),
         "in_sample": problem.mask_errors(i, mask, evaluator="convex_probe").mean(-1),
+        "in_sample_weak": convex_probe_errors(
+            i.train, i.train_label, weight, ridge=_WEAK_RIDGE, degree=_WEAK_DEGREE
+        ).mean(-1),
     }
 
 

@@ -24,11 +24,11 @@ SEARCHES = ("greedy-forward", "greedy-backward", "swap", "annealing", "genetic")
 SOLVERS = {
     16: (
         *SEARCHES,
-        *("variance", "fisher", "mutual-information", "single-tone", "group-lasso"),
+        *("top-variance", "fisher", "mutual-information", "single-tone-fit", "group-lasso"),
         *("convex-probe", "gumbel-topk", "spg-mibo", "penalty-mibo"),
         *("localisation-only", "sensing-only"),
     ),
-    64: ("greedy-forward", "fisher", "single-tone", "convex-probe", "spg-mibo"),
+    64: ("greedy-forward", "fisher", "single-tone-fit", "convex-probe", "spg-mibo"),
 }
 HIT = 1e-6  # of an error: the optimum itself
 _RANDOM = 64
