@@ -22,6 +22,15 @@ SOLVERS: dict[str, str] = {
     "comb": f"{_HERE}.fixed:Comb",
     "random": f"{_HERE}.fixed:RandomMask",
     "all-tones": f"{_HERE}.fixed:AllTones",
+    "best-random": f"{_HERE}.chance:BestRandom",
+    "greedy-forward": f"{_HERE}.greedy:GreedyForward",
+    "greedy-backward": f"{_HERE}.greedy:GreedyBackward",
+    "swap": f"{_HERE}.swap:GreedySwap",
+    "annealing": f"{_HERE}.chance:Annealing",
+    "genetic": f"{_HERE}.chance:Genetic",
+    "best-known": f"{_HERE}.swap:BestKnown",
+    "exhaustive-val": f"{_HERE}.exhaustive:ExhaustiveValidation",
+    "exhaustive": f"{_HERE}.exhaustive:Exhaustive",
 }
 
 RESPIRATION_SOLVERS: dict[str, str] = {

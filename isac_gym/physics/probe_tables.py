@@ -8,7 +8,7 @@ screening: its errors differ by about 1e-6 from those in double precision.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -22,6 +22,7 @@ from isac_gym.physics.probes import (
 
 __all__ = ["DifferenceTable"]
 
+_TENSORS = ("exponent", "train_label", "held_label")
 _NUMBERS_CPU = 1 << 18  # numbers of the kernels of a chunk: 1 MB in single precision, as a cache
 _NUMBERS_GPU = 1 << 27
 
@@ -36,12 +37,14 @@ class DifferenceTable:
         train_label: (B, J, Y).
         held_label: (B, H, Y).
         ridge: Added to the diagonal of the kernel.
+        num_location: How many of the first entries of a label are a location.
     """
 
     exponent: Tensor
     train_label: Tensor
     held_label: Tensor
     ridge: float = KERNEL_RIDGE
+    num_location: int = 2
 
     @classmethod
     def build(
@@ -54,6 +57,7 @@ class DifferenceTable:
         dtype: torch.dtype = torch.float32,
         width: float = KERNEL_WIDTH,
         ridge: float = KERNEL_RIDGE,
+        num_location: int = 2,
     ) -> "DifferenceTable":
         """Table of samples (B, J, S, C) and (B, H, S, C) with labels (B, J, Y) and (B, H, Y).
 
@@ -68,7 +72,8 @@ class DifferenceTable:
                 one = slice(tone, tone + 1)
                 found = squared_differences(part[:, :, one], train[:, :, one])
                 exponent[:, one, rows] = found.mul_(scale)
-        return cls(exponent, train_label.to(dtype), held_label.to(dtype), ridge)
+        labels = train_label.to(dtype), held_label.to(dtype)
+        return cls(exponent, *labels, ridge=ridge, num_location=num_location)
 
     def mean(self, mask: Tensor) -> Tensor:
         """Mean (B, J + H, J) of the exponents of the tones in masks (B, S): log2 of the kernel."""
@@ -76,11 +81,15 @@ class DifferenceTable:
             :, 0
         ]
 
-    def without(self, mean: Tensor, tone: Tensor, count: Tensor) -> Tensor:
-        """:meth:`mean` of sets of ``count`` (B,) >= 2 tones after one tone (B,) is taken out."""
+    def moved(self, mean: Tensor, tone: Tensor, share: Tensor) -> Tensor:
+        """Mean exponent after one tone (B,) comes in or goes; see :meth:`errors_moved`."""
         lane = torch.arange(len(mean), device=mean.device)
-        share = 1 / (count.to(mean.dtype) - 1)
-        return torch.lerp(mean, self.exponent[lane, tone], -share[:, None, None])
+        return torch.lerp(mean, self.exponent[lane, tone], share.to(mean.dtype)[:, None, None])
+
+    def take(self, lanes: Tensor) -> "DifferenceTable":
+        """Table of some lanes."""
+        few = {name: getattr(self, name)[lanes] for name in _TENSORS}
+        return replace(self, **few)
 
     def errors(self, mask: Tensor) -> Tensor:
         """Errors (B, Q, 2) of masks (B, Q, S): place and activity."""
@@ -94,15 +103,15 @@ class DifferenceTable:
             out[lanes, rows] = self._finish(kernel, lanes, work)
         return out
 
-    def errors_with(self, mean: Tensor, tone: Tensor, count: Tensor) -> Tensor:
-        """Errors (B, Q, 2) of sets with one tone more than those of :meth:`mean`.
+    def errors_moved(self, mean: Tensor, tone: Tensor, share: Tensor) -> Tensor:
+        """Errors (B, Q, 2) of sets that differ in one tone from that of a mean exponent.
 
         Args:
-            mean: Mean exponent of a set, (B, J + H, J).
-            tone: Tone that is added, one for each of the Q sets, (B, Q) int64.
-            count: Number of tones with it, (B,) >= 1.
+            mean: Mean exponent of a set of n tones, (B, J + H, J), see :meth:`mean`.
+            tone: The tone, one for each of the Q sets, (B, Q) int64.
+            share: 1 / (n + 1) to add it, -1 / (n - 1) to take it out, (B,) real.
         """
-        share = 1 / count.to(mean.dtype)[:, None, None, None]
+        share = share.to(mean.dtype)[:, None, None, None]
         flat, tones = self.exponent.flatten(0, 1), self.exponent.shape[1]
         first = tones * torch.arange(len(mean), device=tone.device)[:, None]
         out = self.held_label.new_empty(*tone.shape, 2)
@@ -160,7 +169,7 @@ class DifferenceTable:
         half = torch.linalg.solve_triangular(factor, label, upper=False)
         alpha = torch.linalg.solve_triangular(factor.mT, half, upper=True)
         found = alpha.mT @ across.mT  # (b, q, Y, H): several times faster than its transpose
-        errors = task_errors(found.mT, self.held_label[lanes])
+        errors = task_errors(found.mT, self.held_label[lanes], num_location=self.num_location)
         return torch.where((info != 0)[..., None], torch.nan, errors)
 
 
