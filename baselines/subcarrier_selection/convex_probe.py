@@ -64,7 +64,7 @@ class ConvexProbe(Solver):
         """See :class:`Solver`; the relaxation is convex, so neither seed nor start is needed."""
         setup, i = cast(SubcarrierSelection, problem), cast(SubcarrierInstance, instance)
         s = setup.scenario
-        task = probe_task(i.train, i.train_label)
+        task = probe_task(i.train, i.train_label, num_location=setup.num_place)
         found = relaxed_probe(
             task,
             s.num_tones,

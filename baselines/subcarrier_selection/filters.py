@@ -34,8 +34,6 @@ __all__ = [
     "single_tone_fits",
 ]
 
-_PLACE = 2  # entries of a label that are the place
-
 
 def fisher_scores(x: Tensor, member: Tensor) -> Tensor:
     """Variance of the class means over the mean variance in the classes, (B, S, C).
@@ -45,7 +43,7 @@ def fisher_scores(x: Tensor, member: Tensor) -> Tensor:
         member: Classes, one-hot (B, J, classes).
 
     Returns:
-        Zero where a feature is the same in all windows of its class.
+        Zero where a feature is constant.
     """
     member = member.to(x.dtype)
     size = member.sum(1)  # (B, classes)
@@ -53,11 +51,15 @@ def fisher_scores(x: Tensor, member: Tensor) -> Tensor:
     own = torch.einsum("bjc,bcsf->bjsf", member, mean)
     within = (x - own).square().mean(1)
     between = (own - x.mean(1, keepdim=True)).square().mean(1)
-    flat = torch.finfo(x.dtype).eps * x.square().mean(1)
-    return torch.where(within > flat, between / within.clamp_min(torch.finfo(x.dtype).tiny), 0)
+    spread = within + between
+    floor = torch.finfo(x.dtype).eps * x.square().mean(1)
+    ratio = between / within.clamp_min(torch.finfo(x.dtype).tiny)
+    return torch.where(spread > floor, ratio, 0)
 
 
-def single_tone_fits(x: Tensor, label: Tensor, *, degree: int, ridge: float) -> Tensor:
+def single_tone_fits(
+    x: Tensor, label: Tensor, *, degree: int, ridge: float, num_location: int = 2
+) -> Tensor:
     """R^2 of each task's ridge regression on one subcarrier's powers alone, (B, S, 2).
 
     Args:
@@ -65,6 +67,7 @@ def single_tone_fits(x: Tensor, label: Tensor, *, degree: int, ridge: float) -> 
         label: Labels centred by their mean, (B, J, Y).
         degree: Largest power, >= 1.
         ridge: Per window, on powers of unit variance, > 0.
+        num_location: Leading label entries of the first task.
     """
     basis, y = probe_basis(x, x, degree=degree).transpose(1, 2), label.to(torch.float64)[:, None]
     gram = basis.mT @ basis / x.shape[1]  # (B, S, c, c)
@@ -76,7 +79,7 @@ def single_tone_fits(x: Tensor, label: Tensor, *, degree: int, ridge: float) -> 
     tiny = torch.finfo(whole.dtype).tiny
     parts = [
         1 - missed[..., task].sum(-1) / whole[..., task].sum(-1).clamp_min(tiny)
-        for task in (slice(_PLACE), slice(_PLACE, None))
+        for task in (slice(num_location), slice(num_location, None))
     ]
     return torch.stack(parts, -1)
 
@@ -98,7 +101,9 @@ class Filter(Solver):
             raise ScenarioError(f"count must be >= 0, got {self.count}.")
 
     @abstractmethod
-    def scores(self, instance: SubcarrierInstance, seed: int) -> Tensor:
+    def scores(
+        self, problem: SubcarrierSelection, instance: SubcarrierInstance, seed: int
+    ) -> Tensor:
         """Scores (B, S), larger is better."""
 
     def solve(
@@ -119,7 +124,7 @@ class Filter(Solver):
         kept = allowed_count(setup, self.count)
         one = torch.ones(i.batch_size, dtype=torch.int64, device=i.device)
         return Solution(
-            decision=SubcarrierDecision(select_tones(self.scores(i, seed), kept, kept)),
+            decision=SubcarrierDecision(select_tones(self.scores(setup, i, seed), kept, kept)),
             status=int(Status.CONVERGED) * one,
             iterations=one,
         )
@@ -161,7 +166,9 @@ class TopVariance(Filter):
         if self.feature < 0:
             raise ScenarioError(f"feature must be >= 0, got {self.feature}.")
 
-    def scores(self, instance: SubcarrierInstance, seed: int) -> Tensor:
+    def scores(
+        self, problem: SubcarrierSelection, instance: SubcarrierInstance, seed: int
+    ) -> Tensor:
         """See the class."""
         known = instance.feature_std
         if self.feature >= known.shape[-1]:
@@ -176,9 +183,11 @@ class FisherScore(Filter):
     name: ClassVar[str] = "fisher"
     summary: ClassVar[str] = "Fisher score of the activities, one subcarrier at a time"
 
-    def scores(self, instance: SubcarrierInstance, seed: int) -> Tensor:
+    def scores(
+        self, problem: SubcarrierSelection, instance: SubcarrierInstance, seed: int
+    ) -> Tensor:
         """See the class."""
-        return fisher_scores(instance.train, _classes(instance)).mean(-1)
+        return fisher_scores(instance.train, _classes(problem, instance)).mean(-1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,10 +212,18 @@ class SingleToneFit(Filter):
         if not 0 < self.ridge < float("inf"):
             raise ScenarioError(f"ridge must be > 0, got {self.ridge}.")
 
-    def scores(self, instance: SubcarrierInstance, seed: int) -> Tensor:
+    def scores(
+        self, problem: SubcarrierSelection, instance: SubcarrierInstance, seed: int
+    ) -> Tensor:
         """See the class."""
         i = instance
-        fits = single_tone_fits(i.train, i.train_label, degree=self.degree, ridge=self.ridge)
+        fits = single_tone_fits(
+            i.train,
+            i.train_label,
+            degree=self.degree,
+            ridge=self.ridge,
+            num_location=problem.num_place,
+        )
         return fits.mean(-1)
 
 
@@ -230,7 +247,9 @@ class MutualInformation(Filter):
         if self.neighbours < 1:
             raise ScenarioError(f"neighbours must be >= 1, got {self.neighbours}.")
 
-    def scores(self, instance: SubcarrierInstance, seed: int) -> Tensor:
+    def scores(
+        self, problem: SubcarrierSelection, instance: SubcarrierInstance, seed: int
+    ) -> Tensor:
         """See the class."""
         i, k = instance, self.neighbours
         if k >= i.train.shape[1]:
@@ -238,16 +257,16 @@ class MutualInformation(Filter):
                 f"neighbours must be < {i.train.shape[1]} training windows, got {k}."
             )
         x = untied(i.train.to(torch.float64).flatten(2), "feature", seed)
-        place = untied(i.train_label[..., :_PLACE].to(torch.float64), "place", seed)
+        place = untied(i.train_label[..., : problem.num_place].to(torch.float64), "place", seed)
         where = value_information(x, place, neighbours=k).sum(-1)
-        what = class_information(x, _classes(i), neighbours=k)
+        what = class_information(x, _classes(problem, i), neighbours=k)
         each = (where + what).unflatten(1, i.train.shape[2:])
         is_flat = i.train.amax(1) == i.train.amin(1)
         return torch.where(is_flat, 0, each).sum(-1)
 
 
-def _classes(instance: SubcarrierInstance) -> Tensor:
+def _classes(problem: SubcarrierSelection, instance: SubcarrierInstance) -> Tensor:
     """Activities of the training windows, one-hot (B, J, classes)."""
-    i = instance
-    raw = (i.train_label * i.label_scale[:, None] + i.label_mean[:, None])[..., _PLACE:]
+    i, place = instance, problem.num_place
+    raw = (i.train_label * i.label_scale[:, None] + i.label_mean[:, None])[..., place:]
     return torch.nn.functional.one_hot(raw.argmax(-1), raw.shape[-1]).to(torch.float64)

@@ -140,7 +140,7 @@ class GroupLasso(Solver):
         """See :class:`Solver`; iterations are points of the path, at most the budget's."""
         setup, i = cast(SubcarrierSelection, problem), cast(SubcarrierInstance, instance)
         kept, tones = allowed_count(setup, self.count), setup.scenario.num_tones
-        task = probe_task(i.train, i.train_label, degree=1)
+        task = probe_task(i.train, i.train_label, degree=1, num_location=setup.num_place)
         points = self.penalties if budget.iterations is None else budget.iterations
         points = min(points, self.penalties)
         factor = self.least_penalty ** (1 / (self.penalties - 1))

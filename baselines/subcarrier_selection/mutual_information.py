@@ -63,7 +63,8 @@ def class_information(x: Tensor, member: Tensor, *, neighbours: int) -> Tensor:
     lanes, count = x.shape[:2]
     digamma = _digamma_table(count, x)
     size = (member * member.sum(1, keepdim=True)).sum(-1).to(torch.int64)  # (B, J)
-    counted = (size > 1).to(x.dtype)
+    is_counted = size > 1
+    counted = is_counted.to(x.dtype)
     total = counted.sum(-1).clamp_min(1)
     reach = (size - 1).clamp(1, neighbours)
     is_other = (member @ member.mT) < 0.5  # (B, J, J)
@@ -74,7 +75,7 @@ def class_information(x: Tensor, member: Tensor, *, neighbours: int) -> Tensor:
         inner = own.masked_fill(is_other[:, None], torch.inf)
         nearest = inner.topk(min(neighbours + 1, count), largest=False).values
         index = reach[:, None, :, None].expand(*nearest.shape[:3], 1)
-        closer = own < nearest.gather(-1, index)
+        closer = (own < nearest.gather(-1, index)) & is_counted[:, None, None]
         parts.append((counted[:, None] * digamma[closer.sum(-1)]).sum(-1) / total[:, None])
     whole = digamma[total.to(torch.int64)] + fixed
     return (whole[:, None] - torch.cat(parts, 1)).clamp_min(0)

@@ -54,6 +54,7 @@ class ProbeTask(NamedTuple):
         feature: X, (B, J, D); (B, 0, D) where D <= J.
         label: y, (B, J, Y); (B, 0, Y) where D <= J.
         ridge: f, (B,).
+        member: Task of every label entry, one-hot (B, Y, 2).
     """
 
     cross: Tensor
@@ -62,6 +63,7 @@ class ProbeTask(NamedTuple):
     feature: Tensor
     label: Tensor
     ridge: Tensor
+    member: Tensor
 
 
 def probe_basis(x: Tensor, train: Tensor, *, degree: int = PROBE_DEGREE) -> Tensor:
@@ -104,15 +106,16 @@ def probe_task(
     """
     count = train.shape[1]
     x = probe_basis(train, train, degree=degree).flatten(2) / count**0.5
-    unit, energy = _unit_labels(label.to(torch.float64), num_location)
+    unit, member = _unit_labels(label.to(torch.float64), num_location)
     is_tall = x.shape[2] <= count
     return ProbeTask(
         cross=x.mT @ unit,
-        energy=energy,
+        energy=(unit.square().sum(1)[:, None] @ member)[:, 0],
         gram=x.mT @ x if is_tall else x.new_zeros(len(x), 0, 0),
         feature=x[:, :0] if is_tall else x,
         label=unit[:, :0] if is_tall else unit,
-        ridge=torch.full_like(energy[:, 0], ridge),
+        ridge=torch.full_like(unit[:, 0, 0], ridge),
+        member=member,
     )
 
 
@@ -131,16 +134,14 @@ def probe_duals(task: ProbeTask, weight: Tensor) -> Tensor:
     return torch.cat(parts).reshape(lanes, masks, tones, width, -1)
 
 
-def convex_probe_slope(
-    task: ProbeTask, weight: Tensor, *, num_location: int = 2
-) -> tuple[Tensor, Tensor]:
+def convex_probe_slope(task: ProbeTask, weight: Tensor) -> tuple[Tensor, Tensor]:
     """Both phi_t (B, Q, 2) and their gradients (B, Q, 2, S) at weights (B, Q, S) >= 0."""
-    w = weight.to(torch.float64)
+    w, member = weight.to(torch.float64), task.member[:, None]
     dual = probe_duals(task, w)
     cross = task.cross.reshape(len(w), 1, *dual.shape[2:])
-    gain = _by_task((cross * dual).sum(-2), num_location)  # (B, Q, S, 2)
+    gain = (cross * dual).sum(-2) @ member  # (B, Q, S, 2)
     value = task.energy[:, None] - (w[..., None] * gain).sum(-2)
-    slope = _by_task(dual.square().sum(-2), num_location).mT
+    slope = (dual.square().sum(-2) @ member).mT
     return value, -task.ridge[:, None, None, None] * slope
 
 
@@ -167,7 +168,7 @@ def convex_probe_errors(
         (B, Q, 2) in the weights' dtype; a task whose labels are all zero has error 0.
     """
     task = probe_task(train, label, ridge=ridge, degree=degree, num_location=num_location)
-    value, _ = convex_probe_slope(task, weight, num_location=num_location)
+    value, _ = convex_probe_slope(task, weight)
     return value.to(weight.dtype)
 
 
@@ -201,7 +202,7 @@ def convex_probe_predict(
     w = weight.to(torch.float64)
     fitted = (w[..., None, None] * probe_duals(task, w)).flatten(2, 3)  # (B, Q, D, Y)
     x = probe_basis(held, train, degree=degree).flatten(2) / train.shape[1] ** 0.5
-    scale = _label_scale(label.to(torch.float64), num_location)
+    scale, _ = _label_scale(label.to(torch.float64), num_location)
     return (x[:, None] @ fitted * scale[:, None]).to(weight.dtype)
 
 
@@ -216,21 +217,14 @@ def _solved(task: ProbeTask, spread: Tensor) -> Tensor:
     return task.feature.mT @ torch.linalg.solve_ex(matrix, task.label, check_errors=False).result
 
 
-def _by_task(x: Tensor, num_location: int) -> Tensor:
-    """Sums (..., 2) over the label entries of each task, of x (..., Y)."""
-    return torch.stack([x[..., :num_location].sum(-1), x[..., num_location:].sum(-1)], -1)
-
-
 def _unit_labels(label: Tensor, num_location: int) -> tuple[Tensor, Tensor]:
-    """Labels of unit energy per task, and the energies left: one, or zero where there is none."""
-    scale = _label_scale(label, num_location)
-    tiny = torch.finfo(label.dtype).tiny
-    unit = label / scale.clamp_min(tiny)
-    return unit, _by_task(unit.square().sum(1), num_location)
+    """Labels (B, J, Y) of unit energy per task, and the task of every entry (B, Y, 2)."""
+    scale, member = _label_scale(label, num_location)
+    return label / scale.clamp_min(torch.finfo(label.dtype).tiny), member
 
 
-def _label_scale(label: Tensor, num_location: int) -> Tensor:
-    """Root of each task's energy, repeated over its entries, (B, 1, Y)."""
-    energy = _by_task(label.square().sum(1, keepdim=True), num_location)
-    first = torch.arange(label.shape[-1], device=label.device) >= num_location
-    return energy.sqrt()[..., first.to(torch.int64)]
+def _label_scale(label: Tensor, num_location: int) -> tuple[Tensor, Tensor]:
+    """Root of each task's energy, repeated over its entries (B, 1, Y); the task of every entry."""
+    is_place = torch.arange(label.shape[-1], device=label.device) < num_location
+    member = torch.stack([is_place, ~is_place], -1).to(label.dtype).expand(len(label), -1, -1)
+    return (label.square().sum(1, keepdim=True) @ member @ member.mT).sqrt(), member
