@@ -5,9 +5,8 @@ import torch
 
 from baselines.registry import make_solver, solvers
 from baselines.subcarrier_selection.respiration import best_move, grow, labelled
-from isac_gym.core import Budget, ScenarioError, Streams, family
+from isac_gym.core import Budget, Streams, family
 from isac_gym.problems.subcarrier_selection.records import SubcarrierDecision
-from tests.oracles import subcarrier_breathing as oracle
 
 NAME = "subcarrier_respiration"
 ORACLES = {"exhaustive"}
@@ -46,48 +45,6 @@ def test_solver__does_not_look_at_the_scored_windows(name):
 def test_solver__keeps_the_limits(name):
     count = solved(name).decision.mask.sum(1)
     assert ((count >= LIMITS[0]) & (count <= LIMITS[1])).all()
-
-
-def test_exhaustive__equals_brute_force_by_loops():
-    room = ROOMS[:1]
-    found = solved("exhaustive", instance=room)
-    spectrum, rate = room.score[0].numpy(), room.score_hz[0].numpy()
-    error, mask = oracle.best_mask(spectrum, rate, GRID.numpy(), *LIMITS)
-    assert found.decision.mask[0].tolist() == mask
-    assert float(found.certificate.bound[0]) == pytest.approx(1 - error / 0.075, abs=1e-9)
-    assert found.certificate.kind == "enumeration"
-
-
-@pytest.mark.parametrize("preset", ["tiny-8", "tracking", "low-snr-16"])
-@pytest.mark.parametrize("name", ["exhaustive", "exhaustive-labelled"])
-def test_exhaustive__equals_trying_every_mask(name, preset):
-    problem = family(NAME).make_problem(preset)
-    s, rooms = problem.scenario, problem.sample(Streams.from_seed(7, 2))
-    code = torch.arange(1 << s.num_tones)
-    every = (code[:, None] >> torch.arange(s.num_tones)) & 1 > 0
-    count = every.sum(1)
-    every = every[(count >= s.min_tones) & (count <= s.max_tones)]
-    if name == "exhaustive":
-        tried, own = rooms, lambda mask: problem.mask_errors(rooms, mask[:, None])[:, 0]
-    else:
-        tried = rooms.replace(
-            score=torch.cat([rooms.train, rooms.val], 1),
-            score_hz=torch.cat([rooms.train_hz, rooms.val_hz], 1),
-        )
-        own = lambda mask: labelled_error(mask, problem, rooms)  # noqa: E731
-    least = problem.mask_errors(tried, every.expand(2, -1, -1)).amin(1)
-    mask = solved(name, problem, rooms).decision.mask
-    torch.testing.assert_close(own(mask), least, rtol=1e-9, atol=1e-12)
-
-
-def test_exhaustive__of_more_than_20_tones_is_refused():
-    problem = family(NAME).make_problem(
-        "tiny-8",
-    )
-    wide = family(NAME).make_problem({"preset": "tiny-8", "tones_per_link": 11})
-    with pytest.raises(ScenarioError, match=r"num_tones <= 20, got 22"):
-        solved("exhaustive", wide, wide.sample(Streams.from_seed(0, 1)))
-    assert problem.scenario.num_tones == 8
 
 
 def test_greedy__adds_the_best_tone_each_time():
