@@ -17,13 +17,14 @@ import torch
 from torch import Tensor
 
 from baselines.figures import write_csv
+from baselines.subcarrier_selection.exhaustive import all_masks
 from baselines.subcarrier_selection.figures.draws import PRESETS, Rooms, spearman
 from baselines.subcarrier_selection.probe_relaxation import relaxed_probe
 from isac_gym.physics.convex_probe import convex_probe_value, probe_task
 from isac_gym.physics.probes import kernel_ridge_predict, task_errors
 from isac_gym.problems.subcarrier_selection.records import SubcarrierInstance
 
-__all__ = ["RECORD", "Enumerated", "enumerate_room", "every_mask", "recorded"]
+__all__ = ["RECORD", "Enumerated", "enumerate_room", "recorded"]
 
 RECORD = Path(__file__).parent / "data" / "enumerated.csv"
 _TONES = 16
@@ -82,17 +83,10 @@ class Enumerated:
         return _bits(torch.tensor([self.val_mask]), _TONES)[0]
 
 
-def every_mask(tones: int, least: int, most: int) -> Tensor:
-    """All masks of ``least`` to ``most`` of ``tones`` tones, (N, S) bool, as binary numbers."""
-    masks = _bits(torch.arange(1 << tones), tones)
-    count = masks.sum(-1)
-    return masks[(count >= least) & (count <= most)]
-
-
 def enumerate_room(rooms: Rooms, index: int, *, seed: int) -> Enumerated:
     """Score every mask in one of the rooms."""
     i = rooms.instance[index : index + 1]
-    masks = every_mask(_TONES, *rooms.limits)
+    masks = all_masks(_TONES, *rooms.limits)
     val, score = _all_errors(i, masks)  # (N, 2)
     val_all, score_all = _errors(i, rooms.everything[0])
     v, s = val.mean(-1), score.mean(-1)

@@ -41,8 +41,8 @@ def measure_ranks(size: int, *, rooms: int, seed: int, effort: Effort) -> Table:
     """Rank agreement of every evaluator with training anew, at one number of tones."""
     where = comparison_rooms(size, rooms=rooms, seed=seed, effort=effort)
     mask = random_masks(where, effort.ranked, seed=seed, name="ranks")
-    truth = _anew(where, mask, seeds=range(effort.retrained))  # (B, Q, Z)
-    others = _anew(where, mask, seeds=range(effort.retrained, 2 * effort.retrained))
+    truth = _anew(where, mask, effort)
+    others = _anew(where, mask, effort, first=effort.retrained)
     mean = torch.cat([truth, others], -1).mean(-1)
     table = Table("tones")
     for name, error in {**_errors(where, mask, effort), **_scores(size, mask, rooms, seed)}.items():
@@ -54,9 +54,12 @@ def measure_ranks(size: int, *, rooms: int, seed: int, effort: Effort) -> Table:
     return table
 
 
-def _anew(rooms: Rooms, mask: Tensor, *, seeds: range) -> Tensor:
+def _anew(rooms: Rooms, mask: Tensor, effort: Effort, *, first: int = 0) -> Tensor:
+    """Errors of training anew with the seeds from ``first`` on, (B, Q, Z)."""
     i = rooms.instance
-    found = retrain(i.train, i.train_label, i.score, i.score_label, mask, seeds=tuple(seeds))
+    seeds = tuple(range(first, first + effort.retrained))
+    steps = effort.iterations
+    found = retrain(i.train, i.train_label, i.score, i.score_label, mask, seeds=seeds, steps=steps)
     return found.mean(-1)
 
 

@@ -168,7 +168,7 @@ def loss_verdicts(curves: Table, spent: Table, table: Table) -> Iterator[Verdict
     starts, later = {}, {}
     for size in SIZES:
         place, _ = curves.line("spg", f"{size} location")
-        early = [p for p in place if 0 < p <= _EARLY * place[-1]]
+        early = [p for p in place if p <= _EARLY * place[-1]]
         starts[size] = _mean_gap(curves, early, "spg", "location", f"{size} location")
         later[size] = _spent_gap(spent, size)
     yield judge(
