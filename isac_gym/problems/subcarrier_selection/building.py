@@ -95,7 +95,7 @@ class MaskBuilding(MaskBuildingView):
         return MaskBuildingState(
             instance=room,
             alone=alone,
-            fisher=fisher_score(room),
+            fisher=fisher_score(self.problem, room),
             built=empty,
             mask=empty.clone(),
             stopped=torch.zeros_like(empty[:, 0]),

@@ -12,8 +12,6 @@ from isac_gym.problems.subcarrier_selection.records import SubcarrierInstance
 
 __all__ = ["explained_alone", "fisher_score", "loss_without"]
 
-_PLACE = 2  # entries of a label that are the place
-
 
 def explained_alone(problem: SubcarrierSelection, instance: SubcarrierInstance) -> Tensor:
     """Share of place and activity that each tone explains alone, (B, S, 2), at most 1.
@@ -43,17 +41,17 @@ def _errors(problem: SubcarrierSelection, instance: SubcarrierInstance, masks: T
     return problem.mask_errors(problem.known(instance), everywhere, evaluator="soft_neighbours")
 
 
-def fisher_score(instance: SubcarrierInstance) -> Tensor:
+def fisher_score(problem: SubcarrierSelection, instance: SubcarrierInstance) -> Tensor:
     """Variance between over variance within activities, mean over features, (B, S).
 
     Only training windows are used. Source: Fisher 1936, for each feature by itself.
     """
     raw = instance.train_label * instance.label_scale[:, None] + instance.label_mean[:, None]
-    one_hot = raw[..., _PLACE:]  # (B, J, 3)
+    one_hot = raw[..., problem.num_place :]  # (B, J, classes)
     count = one_hot.sum(1)
     x = instance.train.flatten(2)  # (B, J, S C)
     eps = torch.finfo(x.dtype).eps
-    centre = (one_hot.mT @ x) / count.clamp_min(eps)[..., None]  # (B, 3, S C)
+    centre = (one_hot.mT @ x) / count.clamp_min(eps)[..., None]  # (B, classes, S C)
     share = (count / x.shape[1])[..., None]
     between = (share * (centre - x.mean(1, keepdim=True)).square()).sum(1)
     within = (x.square().mean(1) - (share * centre.square()).sum(1)).clamp_min(eps)
