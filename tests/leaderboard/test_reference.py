@@ -21,7 +21,7 @@ from leaderboard.tasks import TaskError, load_references, make_process, task, ta
 from tests.leaderboard.conftest import PAPER
 
 DYNAMIC, TRACKING = "power_control/dynamic-v0", "power_control/tracking-v0"
-OFFLINE = {"branch-bound"}  # certifiers that take minutes
+OFFLINE = {"branch-bound", "exhaustive", "best-known"}  # references that take minutes
 STATIC = [
     pytest.param(
         each.id,
@@ -56,7 +56,7 @@ def draft(tmp_path):
 @pytest.mark.parametrize("task_id", STATIC)
 def test_check_references__static_values_can_be_recomputed(task_id):
     deviation = check_references(task(task_id))
-    assert set(deviation) == {"floor", "bound", "paper"}
+    assert {"floor", "bound"} <= set(deviation) <= {"floor", "bound", "paper"}
 
 
 @pytest.mark.slow
