@@ -155,7 +155,10 @@ class SubcarrierRespiration(Problem):
             demand(getattr(instance, f"{split}_hz") > 0, f"RespirationInstance.{split}_hz", "> 0")
 
     def _grid(self, instance: RespirationInstance) -> Tensor:
-        return self.frequency_hz.to(instance.device, instance.dtype)
+        """The same on an instance's device, drawn up there: a copy would wait for the host."""
+        count, device = self.scenario.num_bins, instance.device
+        grid = torch.linspace(*_BAND_HZ, count, dtype=torch.float64, device=device)
+        return grid.to(instance.dtype)
 
 
 def csi_chunks(
