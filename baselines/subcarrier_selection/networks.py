@@ -2,7 +2,8 @@ r"""Perceptrons trained side by side on gated tones: one replica per room, seed 
 
 The weights of R networks of one shape are the rows of one tensor; every layer is one batched matrix
 product, of which replica r is slice r. Slices start at cache lines where the widths of hidden
-layers are multiples of 16, and a replica then does not depend on the others by one bit. The gate w of the tones multiplies the rows of the first layer instead of the inputs,
+layers are multiples of 16, and a replica then does not depend on the others by one bit. The gate w
+of the tones multiplies the rows of the first layer instead of the inputs,
 
     (w * x) W = x (diag(w) W),   d/dw_j = sum_{c,h} W_{jc,h} (x^T dz)_{jc,h},
 

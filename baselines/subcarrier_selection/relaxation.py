@@ -175,7 +175,10 @@ class GateTraining(Solver):
         batch_size: Windows of a mini-batch, >= 1.
         hidden: Widths of both networks.
         learning_rate: First step of Adam for the networks, > 0; falls as a cosine.
-        weight_decay: Decoupled, >= 0: without it the first layer undoes any gate above 0.
+        weight_decay: Decoupled, >= 0: without it the first layer undoes any gate above 0. With as
+            few windows as the presets have, it decides how good the mask is: on eight rooms the
+            validation error J of SPG-MIBO was .64, .60, .57, .56, .57 with 0.3, 3, 10, 15, 20 at 16
+            tones (random masks .67) and .52, .52, .50, .48, .47 at 64 (random masks .53).
         gate_rate: Step of the gate, > 0.
         dual_rate: Step of the multipliers, >= 0.
         dual_cap: Largest multiplier, >= 0.
@@ -188,7 +191,7 @@ class GateTraining(Solver):
     batch_size: int = 128
     hidden: tuple[int, ...] = (64, 32)
     learning_rate: float = 1e-3
-    weight_decay: float = 0.3
+    weight_decay: float = 15.0
     gate_rate: float = 0.3
     dual_rate: float = 0.2
     dual_cap: float = 10.0
