@@ -77,11 +77,7 @@ OUTSIDE: dict[str, tuple[str, ...]] = {
         "leaderboard.site",
         "agents.curves",
     ),
-    "sklearn": (
-        DATA,
-        "baselines.subcarrier_selection.filters",
-        "baselines.subcarrier_selection.bench",
-    ),
+    "sklearn": (DATA, "baselines.subcarrier_selection.bench"),
     "PIL": (DATA,),
     "gymnasium": (ENVS, "isac_gym.testing", "isac_gym.registration", "agents", "leaderboard"),
 }
