@@ -9,11 +9,12 @@ Planning and scored windows, and their noise, are drawn apart, also for those wh
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
+from baselines.subcarrier_selection.greedy import GreedyForward
 from isac_gym.core.errors import ScenarioError
 from isac_gym.core.policy import Policy, PolicyContext
 from isac_gym.core.random import Streams
@@ -36,44 +37,13 @@ __all__ = [
     "tracking_ladder",
 ]
 
-_Price = Callable[[Tensor], Tensor]  # (B, Q) of masks (B, Q, S)
 _EXCHANGES = 4  # at most, in one frame, of the sticky policy
 
 
-def forward_mask(
-    problem: SubcarrierSelection, known: SubcarrierInstance, *, price: _Price | None = None
-) -> Tensor:
-    """Greedy forward mask (B, S) bool: the best of its prefixes with an allowed number of tones.
-
-    Args:
-        problem: Its evaluator and limits.
-        known: Scored windows are those to plan with (``Problem.known``).
-        price: Added to the errors of masks; None: nothing.
-    """
-    s, cost = problem.scenario, _cost(problem, known, price)
-    each = torch.eye(s.num_tones, dtype=torch.bool, device=known.device)
-    mask = torch.zeros_like(each[:1]).expand(known.batch_size, -1)
-    chosen, least = mask, torch.full_like(known.label_scale[:, 0], torch.inf)
-    for count in range(1, s.max_tones + 1):
-        tried = cost(mask[:, None] | each).masked_fill(mask, torch.inf)
-        best, tone = tried.min(-1)
-        mask = mask | each[tone]
-        if count >= s.min_tones:
-            chosen = torch.where((best < least)[:, None], mask, chosen)
-            least = torch.minimum(best, least)
-    return chosen
-
-
-def _cost(
-    problem: SubcarrierSelection, known: SubcarrierInstance, price: _Price | None
-) -> Callable[[Tensor], Tensor]:
-    """Mean error, and the price if there is one, (B, Q) of masks (B, Q, S)."""
-
-    def cost(mask: Tensor) -> Tensor:
-        error = problem.mask_errors(known, mask).mean(-1)
-        return error if price is None else error + price(mask)
-
-    return cost
+def forward_mask(problem: SubcarrierSelection, known: SubcarrierInstance) -> Tensor:
+    """Mask (B, S) bool of greedy forward selection on the windows to plan with."""
+    decision = GreedyForward().solve(problem, known).decision
+    return cast(SubcarrierDecision, decision).mask
 
 
 class TrackingPolicy:
@@ -220,11 +190,11 @@ class StickyClairvoyant(TrackingPolicy):
         problem, known = process.problem, _rehearsal(process, state, state.noise)
         is_free = (state.slot == 0)[:, None]
 
-        def price(mask: Tensor) -> Tensor:
+        def cost(mask: Tensor) -> Tensor:
             changed = (mask ^ state.mask[:, None]).sum(-1).to(known.dtype)
-            return torch.where(is_free, 0, process.switching_cost / 2 * changed)
+            price = torch.where(is_free, 0, process.switching_cost / 2 * changed)
+            return problem.mask_errors(known, mask).mean(-1) + price
 
-        cost = _cost(problem, known, price)
         fresh = forward_mask(problem, known)
         kept = torch.where(is_free, fresh, state.mask)
         for _ in range(_EXCHANGES):
