@@ -22,6 +22,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from isac_gym.core.errors import ShapeError
+
 __all__ = [
     "PROBE_DEGREE",
     "PROBE_RIDGE",
@@ -131,7 +133,7 @@ def probe_duals(task: ProbeTask, weight: Tensor) -> Tensor:
         _solved(ProbeTask(*(each[some] for each in task)), part)
         for some, part in zip(rows.split(chunk), spread.split(chunk), strict=True)
     ]
-    return torch.cat(parts).reshape(lanes, masks, tones, width, -1)
+    return torch.cat(parts).reshape(lanes, masks, tones, width, task.cross.shape[2])
 
 
 def convex_probe_slope(task: ProbeTask, weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -166,7 +168,14 @@ def convex_probe_errors(
 
     Returns:
         (B, Q, 2) in the weights' dtype; a task whose labels are all zero has error 0.
+
+    Raises:
+        ShapeError: Sizes of ``weight`` that are not those of ``train``.
     """
+    if weight.ndim != 3 or weight.shape[::2] != train.shape[::2]:
+        raise ShapeError(
+            f"weight: sizes {tuple(weight.shape)}, expected ({len(train)}, Q, {train.shape[2]})."
+        )
     task = probe_task(train, label, ridge=ridge, degree=degree, num_location=num_location)
     value, _ = convex_probe_slope(task, weight)
     return value.to(weight.dtype)

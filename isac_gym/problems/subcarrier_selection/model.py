@@ -11,6 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from isac_gym.core.errors import ScenarioError
 from isac_gym.core.problem import Problem
 from isac_gym.core.random import Streams
 from isac_gym.core.records import TensorRecord, demand
@@ -22,7 +23,7 @@ from isac_gym.problems.subcarrier_selection.records import (
     SubcarrierInstance,
     SubcarrierMetrics,
 )
-from isac_gym.problems.subcarrier_selection.scenario import SubcarrierScenario
+from isac_gym.problems.subcarrier_selection.scenario import EVALUATORS, SubcarrierScenario
 from isac_gym.problems.subcarrier_selection.world import ACTIVITIES, People, World
 
 __all__ = [
@@ -123,9 +124,14 @@ class SubcarrierSelection(Problem):
         Args:
             instance: Batch size B.
             weight: Masks, or weights >= 0 of the squared distances, (B, Q, S) real.
-            evaluator: ``kernel_ridge`` or ``soft_neighbours``; None: the scenario's.
+            evaluator: One of ``EVALUATORS``; the convex probe takes kernel ridge. None: the
+                scenario's.
+
+        Raises:
+            ScenarioError: Unknown evaluator.
+            ShapeError: Sizes of ``weight`` that are not those of the instance.
         """
-        kind, i = evaluator or self.scenario.evaluator, instance
+        kind, i = _evaluator(evaluator or self.scenario.evaluator), instance
         function = soft_neighbours_predict if kind == "soft_neighbours" else kernel_ridge_predict
         return function(i.train, i.train_label, i.score, weight)
 
@@ -140,9 +146,13 @@ class SubcarrierSelection(Problem):
             instance: Batch size B; ``known(instance)`` gives validation errors.
             mask: Masks (bool) or weights >= 0, (B, Q, S).
             evaluator: One of ``EVALUATORS``; None: the scenario's.
+
+        Raises:
+            ScenarioError: Unknown evaluator.
+            ShapeError: Sizes of ``mask`` that are not those of the instance.
         """
         i, weight = instance, mask.to(instance.dtype)
-        if (evaluator or self.scenario.evaluator) == "convex_probe":
+        if _evaluator(evaluator or self.scenario.evaluator) == "convex_probe":
             return convex_probe_errors(i.train, i.train_label, weight, num_location=self.num_place)
         predicted = self.predict(i, weight, evaluator=evaluator)
         return task_errors(predicted, i.score_label, num_location=self.num_place)
@@ -208,6 +218,12 @@ def select_tones(scores: Tensor, least: int, most: int) -> Tensor:
     count = (scores > 0.5).sum(-1, keepdim=True).clamp(least, most)
     order = scores.argsort(dim=-1, descending=True, stable=True)
     return order.argsort(dim=-1) < count
+
+
+def _evaluator(name: str) -> str:
+    if name not in EVALUATORS:
+        raise ScenarioError(f"evaluator must be one of {EVALUATORS}, got {name!r}.")
+    return name
 
 
 def _raw_labels(people: People) -> Tensor:

@@ -239,7 +239,9 @@ class SubcarrierScenario(Scenario):
         """Transmitter and receivers, (1 + P, 3) m, float64, 1.2 m above the floor."""
         shares = torch.tensor(_LAYOUTS[self.layout][: 1 + self.num_links], dtype=torch.float64)
         size = torch.tensor([self.room_x_m, self.room_y_m], dtype=torch.float64)
-        return torch.cat([shares * size, torch.full((len(shares), 1), 1.2)], -1)
+        # in float32, whatever the default type: its rounding is part of every draw
+        height = torch.full((len(shares), 1), 1.2, dtype=torch.float32)
+        return torch.cat([shares * size, height], -1)
 
     @property
     def grid(self) -> Tensor:

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from sklearn.kernel_ridge import KernelRidge
 
-from isac_gym.core import ShapeError, Streams
+from isac_gym.core import ScenarioError, ShapeError, Streams
 from isac_gym.problems.subcarrier_selection.model import (
     SubcarrierDecision,
     SubcarrierSelection,
     select_tones,
 )
-from isac_gym.problems.subcarrier_selection.scenario import SubcarrierScenario
+from isac_gym.problems.subcarrier_selection.scenario import EVALUATORS, SubcarrierScenario
 from isac_gym.problems.subcarrier_selection.world import World
 from tests.oracles import subcarrier as csi_oracle
 from tests.oracles import subcarrier_masks as oracle
@@ -400,3 +400,48 @@ def test_records__say_who_is_wrong_in_another_problem():
     with pytest.raises(ShapeError, match="expected a SubcarrierInstance"):
         problem.validate(problem.floor(STILL["tiny-8"]))
     assert dataclasses.is_dataclass(problem)
+
+
+# --- what is asked for must exist ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("evaluator", EVALUATORS)
+def test_mask_errors__refuse_masks_of_another_size(evaluator):
+    problem, instance = make("tiny-8", **BRIEF), STILL["tiny-8"]
+    mask = torch.ones(instance.batch_size, 3, 8, dtype=torch.bool)
+    for wrong in (mask[..., :7], mask[0], mask.repeat(2, 1, 1)):
+        with pytest.raises(ShapeError, match="weight"):
+            problem.mask_errors(instance, wrong, evaluator=evaluator)
+
+
+@pytest.mark.parametrize("evaluator", EVALUATORS)
+def test_mask_errors__of_nothing_are_nothing(evaluator):
+    problem, instance = make("tiny-8", evaluator=evaluator, **BRIEF), STILL["tiny-8"]
+    none = instance[:0]
+    assert problem.mask_errors(instance, torch.ones(instance.batch_size, 0, 8)).shape[1:] == (0, 2)
+    assert problem.mask_errors(none, torch.ones(0, 3, 8)).shape == (0, 3, 2)
+    assert problem.evaluate(none, problem.floor(none)).error.shape == (0,)
+
+
+def test_evaluator__that_does_not_exist_is_not_kernel_ridge():
+    problem, instance = make("tiny-8", **BRIEF), STILL["tiny-8"]
+    mask = problem.floor(instance).mask[:, None]
+    for ask in (problem.mask_errors, problem.predict):
+        with pytest.raises(ScenarioError, match="evaluator must be one of"):
+            ask(instance, mask.to(instance.dtype), evaluator="knn")
+
+
+@pytest.mark.parametrize("features", ["calibrated", "window"])
+def test_sample__does_not_depend_on_torchs_default_type(features):
+    problem = make("tiny-8", features=features, **BRIEF)
+    usual, before = draw(problem, 1), torch.get_default_dtype()
+    try:
+        torch.set_default_dtype(torch.float64)
+        other = draw(problem, 1)
+        errors = problem.evaluate(other, problem.floor(other)).error
+    finally:
+        torch.set_default_dtype(before)
+    assert all(
+        torch.equal(a, b) for (_, a), (_, b) in zip(usual.items(), other.items(), strict=True)
+    )
+    assert torch.equal(errors, problem.evaluate(usual, problem.floor(usual)).error)
