@@ -92,16 +92,16 @@ class RespirationTracking(RespirationTrackingView):
     @cached_property
     def interferer(self) -> Interferer:
         """Law of the bands."""
-        s = self.problem.scenario
+        tones = self.problem.scenario.tones_per_link
         return Interferer(
-            links=s.num_links,
-            tones=s.tones_per_link,
-            width=max(1, round(self.band_share * s.tones_per_link)),
-            walk=self.walk_probability,
-            jump=self.jump_probability,
+            width=max(1, round(self.band_share * tones)),
             mean_db=self.inr_db,
             std_db=self.inr_std_db,
             correlation=self.inr_correlation,
+            walk=self.walk_probability,
+            jump=self.jump_probability,
+            links=self._links,
+            tones=tones,
         )
 
     def initial(self, streams: Streams) -> RespirationTrackingState:

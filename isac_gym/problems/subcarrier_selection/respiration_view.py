@@ -67,11 +67,6 @@ class RespirationTrackingView(ToneProcess):
     problem: SubcarrierRespiration
     horizon: int = 64
 
-    @property
-    def parts(self) -> tuple[Part, ...]:
-        """What is observed of every tone."""
-        return _PARTS
-
     def shared_blocks(self) -> tuple[ObservationBlock, ...]:
         """The rate found last, how clear it was, and the time."""
         return (
@@ -90,6 +85,11 @@ class RespirationTrackingView(ToneProcess):
         clear = peakiness(summed).mean(-1) / weight.sum(-1).clamp_min(1)
         time = state.slot.to(i.dtype) / self.horizon
         return torch.stack([torch.where(is_first, 0, rate), 5 * clear, time], -1)
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """What is observed of every tone."""
+        return _PARTS
 
     @property
     def middle_hz(self) -> float:
@@ -122,7 +122,6 @@ class RespirationTrackingView(ToneProcess):
 
 
 _PARTS = (
-    Part("mask", 1, "1 if acquired last, else 0", lambda s: s.mask.to(s.dtype)[..., None]),
     Part(
         "peakiness",
         1,
@@ -141,6 +140,7 @@ _PARTS = (
         "log10 of its deviation in dB then; 0 if never",
         lambda s: s.seen_level[..., None],
     ),
+    Part("mask", 1, "1 if acquired last, else 0", lambda s: s.mask.to(s.dtype)[..., None]),
     Part("seen", 1, "1 if it was ever acquired, else 0", lambda s: _was_seen(s)[..., None]),
     Part(
         "age",
