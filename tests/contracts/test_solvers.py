@@ -24,6 +24,14 @@ QUICK = {  # fewer iterations by default, the solver's own with the slow tests
     "joint-gradient": {"iterations": 8},
     "reference": {"iterations": 4, "starts": 2},
     "branch-bound": {"programmes": 2, "climb": 10, "workers": 1},
+    "spg-mibo": {"iterations": 6, "cut_every": 2},
+    "spg-mibo-literal": {"iterations": 6, "cut_every": 2},
+    "penalty-mibo": {"iterations": 6, "cut_every": 2},
+    "localisation-only": {"iterations": 8},
+    "localisation-only-matched": {"iterations": 4},
+    "sensing-only": {"iterations": 8},
+    "concrete": {"iterations": 8},
+    "gumbel-topk": {"iterations": 8},
 }
 NOT_FOR = {"branch-bound": {"bandlimited", "unresolved", "two-users", "large"}}  # presets
 
