@@ -3,7 +3,7 @@
 Scoring all 32,318 masks takes about a minute per room, so the result is stored next to this module
 and recomputed by
 
-    python -m baselines.subcarrier_selection.figures.enumeration --rooms 8 --seed 11
+    python -m baselines.subcarrier_selection.figures.enumeration --rooms 5 --seed 11
 """
 
 import argparse
@@ -164,7 +164,7 @@ def _number(mask: Tensor) -> int:
 
 def _main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Score every mask of 16 tones in several rooms.")
-    parser.add_argument("--rooms", type=int, default=8)
+    parser.add_argument("--rooms", type=int, default=5)
     parser.add_argument("--seed", type=int, default=11)
     parser.add_argument("--out", type=Path, default=RECORD)
     given = parser.parse_args(arguments)

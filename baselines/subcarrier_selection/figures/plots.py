@@ -30,7 +30,7 @@ _FEWEST_DRAWS = 3  # below there is no interval
 def make_figures(
     out_dir: str | Path,
     *,
-    draws: int = 8,
+    draws: int = 6,
     seed: int = 11,
     progress: Callable[[str], None] | None = None,
     effort: Effort = Effort(),  # noqa: B008 - frozen
