@@ -7,6 +7,23 @@ on that frame. Noise is the same whatever the mask, so policies can be compared 
 
 The agent sees how noisy the tones it acquired were, never the others: to know whether a band has
 left a good tone, it must acquire it. Each change of a tone has a small price.
+
+What knowledge is worth: cost J + price per frame of ``baselines.subcarrier_selection.scripted``,
+default settings, preset ``tracking``, 12 rooms x 32 frames, 95 % intervals over rooms:
+
+    policy                                      cost            changes
+    random each frame                           1.10 +- 0.03    3.89
+    static, planned on clean windows            1.05 +- 0.04    0
+    static, planned with bands anywhere         1.07 +- 0.06    0
+    avoid bands seen, never forget              0.91 +- 0.06    0.42
+    avoid bands seen in the last 8 frames       0.86 +- 0.04    1.18
+    avoid what an exact filter expects          0.79 +- 0.04    0.81
+    avoid the bands as they are (genie)         0.63 +- 0.04    0.69
+    the same, and count the price (genie)       0.63 +- 0.04    0.64
+
+An even comb costs 1.08 and null tones first 1.19. Bands stay for some 20 frames, so that a static
+mask chosen in hindsight of a whole episode costs 0.83, the genie 0.64 on the same frames (8 rooms).
+With 5 dB instead of 10, the genie saves a fifth of what static masks pay.
 """
 
 from dataclasses import dataclass

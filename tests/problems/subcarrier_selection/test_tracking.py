@@ -3,7 +3,7 @@ import torch
 
 from isac_gym.core import ScenarioError, Streams, family_of
 from isac_gym.problems.subcarrier_selection.records import SubcarrierDecision
-from isac_gym.testing import check_process
+from isac_gym.testing import ENV_CHECKS, EnvCase, check_process
 
 ID = "isac/SubcarrierSelection-v0"
 
@@ -48,6 +48,11 @@ def test_process__conforms(settings):
 @pytest.mark.slow
 def test_process__conforms_in_its_own_preset():
     check_process(make("tracking", horizon=9))
+
+
+def test_parallel_env__agrees_with_difference_rewards():
+    settings = {"horizon": 6, "local_reward_mode": "difference"}
+    ENV_CHECKS["parallel_agrees"](EnvCase(ID, "tiny-8", settings))
 
 
 def test_reward__is_what_is_explained_less_the_price_of_changes():
