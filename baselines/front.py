@@ -31,9 +31,10 @@ def solve(
 ) -> Solution:
     """Solve a batch of instances, checked before and after.
 
-    The records are validated, the solver warmed up on one lane for one iteration, and the solve
-    timed with the device synchronised. Decisions are then repaired (see :func:`repaired`). A lane
-    whose feasible objective exceeds the solver's own certificate is marked FAILED.
+    The records are validated, the solver warmed up on one lane for one iteration (unless it is
+    slow), and the solve timed with the device synchronised. Decisions are then repaired (see
+    :func:`repaired`). A lane whose feasible objective exceeds the solver's own certificate is
+    marked FAILED.
 
     Args:
         problem: Problem the instances belong to.
@@ -56,8 +57,9 @@ def solve(
     solver = make_solver(problem.name, solver) if isinstance(solver, str) else solver
     _check_inputs(problem, instance, start, seed)
     with torch.no_grad():
-        warm_up = dataclasses.replace(budget, iterations=1)
-        solver.solve(problem, instance[:1], budget=warm_up, seed=seed)
+        if not solver.is_slow:
+            warm_up = dataclasses.replace(budget, iterations=1)
+            solver.solve(problem, instance[:1], budget=warm_up, seed=seed)
         _synchronise(instance.device)
         begin = time.perf_counter()
         solution = solver.solve(problem, instance, budget=budget, seed=seed, start=start)
@@ -71,18 +73,21 @@ def solve(
     return solution
 
 
-def certificate(problem: Problem, instance: TensorRecord) -> Certificate | None:
+def certificate(
+    problem: Problem, instance: TensorRecord, *, slow: bool = False
+) -> Certificate | None:
     """Bound on the optimum from the first registered solver that certifies this objective.
 
     Args:
         problem: Problem the instances belong to.
         instance: Instance record, batch size B.
+        slow: Ask solvers too that may take a minute per instance.
 
     Returns:
         Certificate with ``bound`` (B,), or None if no solver can certify the objective.
     """
     for solver_type in solvers(problem.name).values():
-        if not solver_type.certifies:
+        if not solver_type.certifies or (solver_type.is_slow and not slow):
             continue
         try:
             found = solve(problem, instance, solver_type()).certificate

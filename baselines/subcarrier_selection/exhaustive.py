@@ -33,6 +33,7 @@ class ExhaustiveValidation(Solver):
 
     name: ClassVar[str] = "exhaustive-val"
     summary: ClassVar[str] = "the optimum on validation, by enumeration; at most 20 tones"
+    is_slow: ClassVar[bool] = True
 
     def solve(
         self,
@@ -62,6 +63,7 @@ class Exhaustive(Solver):
     name: ClassVar[str] = "exhaustive"
     summary: ClassVar[str] = "oracle: the optimum on the scored windows, by enumeration"
     certifies: ClassVar[bool] = True
+    is_slow: ClassVar[bool] = True
 
     def solve(
         self,

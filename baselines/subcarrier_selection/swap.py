@@ -8,12 +8,15 @@ from torch import Tensor
 
 from baselines.iteration import demand_limits
 from baselines.subcarrier_selection.greedy import greedy_path
-from baselines.subcarrier_selection.scoring import Scorer, moved, random_masks
+from baselines.subcarrier_selection.scoring import GUARD, Scorer, moved, random_masks
 from baselines.subcarrier_selection.searching import Found, MaskSearch, choose
 from isac_gym.core.random import Streams
 from isac_gym.problems.subcarrier_selection.model import select_tones
 
 __all__ = ["BestKnown", "GreedySwap", "improve"]
+
+
+_ROUNDING = 1e-12  # smaller differences of errors in double are none
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +57,7 @@ class BestKnown(MaskSearch):
     """
 
     name: ClassVar[str] = "best-known"
+    is_slow: ClassVar[bool] = True
     summary: ClassVar[str] = "best of local searches from both greedy masks and random ones"
 
     starts: int = 6
@@ -144,8 +148,10 @@ def _best_change(
     every = torch.cat([moved(base, tone, adds=True), base[:, None], mask[:, None]], 1)
     out = torch.where(is_known & (count >= least), scorer.rough(base[:, None]), torch.inf)
     rough = torch.cat([rough, out, error[:, None]], 1)
+    if bool((rough[:, :-1].amin(-1) > error + GUARD).all()):
+        return mask, error
     index, lower = scorer.best(every, rough)
-    is_better = lower < error
+    is_better = lower < error - _ROUNDING
     return (
         torch.where(is_better[:, None], choose(every, index), mask),
         torch.where(is_better, lower, error),

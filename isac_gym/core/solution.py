@@ -115,12 +115,14 @@ class Solver(ABC):
         certifies: True if the solution may carry a certificate.
         is_projected: True if decisions are made feasible with ``Problem.project`` before scoring;
             False only where the raw decision is the point of the scheme.
+        is_slow: True if an instance may take a minute: only solves it is asked for by name.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str] = ""
     certifies: ClassVar[bool] = False
     is_projected: ClassVar[bool] = True
+    is_slow: ClassVar[bool] = False
 
     @abstractmethod
     def solve(

@@ -5,6 +5,7 @@ import torch
 
 import baselines
 from baselines import front
+from baselines.front import certificate
 from baselines.power_control.closed_form import FullPower
 from baselines.power_control.distributed import Distributed
 from baselines.power_control.exact import Exact
@@ -17,6 +18,8 @@ from isac_gym.core import (
     Solver,
     SolverError,
     Status,
+    Streams,
+    family,
 )
 from isac_gym.core.solution import Certificate, status_tensor
 from isac_gym.problems.power_control.model import PowerControlDecision
@@ -189,3 +192,12 @@ def test_exact__claims_no_certificate_for_another_objective():
     solution = baselines.solve(setup, instance, Exact())
     assert solution.certificate is None
     assert solution.has_converged.all()
+
+
+def test_certificate__asks_slow_solvers_only_when_told_to():
+    setup = family("subcarrier_selection").make_problem("tiny-8")
+    instance = setup.sample(Streams.from_seed(0, 2))
+    assert certificate(setup, instance) is None
+    found = certificate(setup, instance, slow=True)
+    assert found.kind == "enumeration"
+    assert (found.bound > setup.metrics(instance, setup.floor(instance)).objective).all()
