@@ -26,6 +26,7 @@ TABLES = {
 BRIEF = Effort(
     seeds=1,
     iterations=40,
+    steps=20,
     windows=128,
     held_out=64,
     ranked=6,

@@ -32,8 +32,8 @@ SCHEMES = ("all", "random", "greedy", "swap", "single-tone", "peakiness")
 _SOLVERS = SCHEMES[2:]
 _RANDOM = 32
 _PER_MINUTE = 60
-# The prototype's errors of greedy over random, per setting. Its levels are lower: its people reflect
-# as 1 m^2 when lying, ours as 0.35 m^2 (tests/paper/test_subcarrier_breathing.py has both).
+# The prototype's errors of greedy over random, per setting. Its levels are lower, as its people
+# reflect as 1 m^2 when lying, ours as 0.35 m^2: tests/paper/test_subcarrier_breathing.py has both.
 _PROTOTYPE = (0.46, 0.41, 0.68, 0.86)
 
 

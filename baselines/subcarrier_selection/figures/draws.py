@@ -47,7 +47,8 @@ class Effort:
 
     Attributes:
         seeds: Trainings of every scheme in a room.
-        iterations: Mini-batches of a training.
+        iterations: Mini-batches of a training of gates.
+        steps: Mini-batches of a training from scratch.
         windows: Labelled windows that every scheme learns from.
         held_out: Windows that errors are measured on.
         ranked: Random masks whose ranks are compared.
@@ -59,6 +60,7 @@ class Effort:
 
     seeds: int = 2
     iterations: int = 400
+    steps: int = 200
     windows: int = 800
     held_out: int = 600
     ranked: int = 32

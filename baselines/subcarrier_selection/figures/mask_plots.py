@@ -6,8 +6,13 @@ from pathlib import Path
 from baselines.figures import COLOURS, Estimate, Table, label_panels, save_figure
 from baselines.subcarrier_selection.figures.breathing import SCHEMES, SETTINGS
 from baselines.subcarrier_selection.figures.draws import SIZES, TASKS
-from baselines.subcarrier_selection.figures.panels import ROOMS, SIZE_COLOURS, dots, panels
-from baselines.subcarrier_selection.figures.ranks import EVALUATORS
+from baselines.subcarrier_selection.figures.panels import (
+    ROOMS,
+    SIZE_COLOURS,
+    dots,
+    legend_above,
+    panels,
+)
 from baselines.subcarrier_selection.figures.solvers import SOLVERS
 from baselines.subcarrier_selection.figures.tracking import POLICIES
 
@@ -52,7 +57,7 @@ def figure_masks(folder: Path, quality: Table) -> None:
     for axis, task in zip(axes, TASKS, strict=True):
         dots(axis, list(_MASKS.values()), _by_size(quality, list(_MASKS), task))
         axis.set(xlabel=f"{task} error after training anew")
-    axes[1].legend(loc="upper right")
+    legend_above(figure, axes[0])
     label_panels(axes, ["Localisation", "Sensing"])
     save_figure(
         figure,
@@ -64,13 +69,12 @@ def figure_masks(folder: Path, quality: Table) -> None:
 
 def figure_ranks(folder: Path, ranks: Table) -> None:
     """Rank agreement of evaluators with training anew."""
-    known = [name for name in _EVALUATORS if name in (*EVALUATORS, "ceiling", "score")]
     figure, axes = panels(1, 3.0)
-    labels = [_EVALUATORS[name] for name in known]
-    dots(axes[0], labels, _by_size(ranks, known, "rank_correlation"))
+    labels = [_EVALUATORS[name] for name in _EVALUATORS]
+    dots(axes[0], labels, _by_size(ranks, list(_EVALUATORS), "rank_correlation"))
     axes[0].axvline(0, color="black", linewidth=0.8)
     axes[0].set(xlabel="Spearman's correlation with errors after training anew")
-    axes[0].legend(loc="upper left")
+    legend_above(figure, axes[0])
     save_figure(
         figure,
         folder / "ranks.png",
@@ -109,7 +113,7 @@ def figure_applications(folder: Path, breathing: Table, tracking: Table) -> None
     }
     dots(axes[0], list(SCHEMES), groups)
     axes[0].set(xlabel="error of the breathing rate (1/min)", xscale="log")
-    axes[0].legend(loc="lower right")
+    legend_above(figure, axes[0])
     frames = next(iter(tracking.cells))[0]
     costs: list[Estimate | None] = [tracking.at(frames, name, "cost") for name in POLICIES]
     dots(axes[1], list(POLICIES), {"cost": (costs, COLOURS["blue"])})

@@ -45,7 +45,7 @@ def judge_masks(trained: Trained, *, seed: int, effort: Effort) -> Table:
         i.score_label,
         torch.cat(list(masks.values()), 1),
         seeds=tuple(range(effort.judged)),
-        steps=effort.iterations,
+        steps=effort.steps,
     )
     parts = errors.split([mask.shape[1] for mask in masks.values()], 1)
     table = Table("tones")

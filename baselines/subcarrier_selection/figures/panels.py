@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from baselines.figures import COLOURS, Estimate
 
-__all__ = ["LOOKS", "ROOMS", "SIZE_COLOURS", "dots", "panels"]
+__all__ = ["LOOKS", "ROOMS", "SIZE_COLOURS", "dots", "legend_above", "panels"]
 
 _WIDTH = 7.2  # inches: two columns
 LOOKS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -58,3 +58,9 @@ def dots(
     axis.set_yticks(rows, labels)
     axis.set_ylim(-0.6, len(labels) - 0.4)
     axis.grid(False, axis="y")
+
+
+def legend_above(figure: Figure, axis: Axes) -> None:
+    """One legend for all panels, with the entries of one of them."""
+    handles, labels = axis.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))

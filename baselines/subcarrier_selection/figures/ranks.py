@@ -58,7 +58,7 @@ def _anew(rooms: Rooms, mask: Tensor, effort: Effort, *, first: int = 0) -> Tens
     """Errors of training anew with the seeds from ``first`` on, (B, Q, Z)."""
     i = rooms.instance
     seeds = tuple(range(first, first + effort.retrained))
-    steps = effort.iterations
+    steps = effort.steps
     found = retrain(i.train, i.train_label, i.score, i.score_label, mask, seeds=seeds, steps=steps)
     return found.mean(-1)
 
@@ -77,7 +77,7 @@ def _errors(rooms: Rooms, mask: Tensor, effort: Effort) -> dict[str, Tensor]:
         least=least,
         most=most,
         seeds=tuple(range(effort.retrained)),
-        steps=3 * effort.iterations,
+        steps=6 * effort.steps,
     )
     ridge = task_errors(
         convex_probe_predict(i.train, i.train_label, i.score, weight), i.score_label

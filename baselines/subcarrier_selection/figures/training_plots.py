@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from baselines.figures import COLOURS, Estimate, Table, draw_line, label_panels, save_figure
 from baselines.subcarrier_selection.figures.draws import SIZES, TASKS
@@ -12,6 +13,7 @@ from baselines.subcarrier_selection.figures.panels import (
     ROOMS,
     SIZE_COLOURS,
     dots,
+    legend_above,
     panels,
 )
 from baselines.subcarrier_selection.figures.training import PENALTIES, PULLS, Trained
@@ -19,6 +21,7 @@ from baselines.subcarrier_selection.figures.training import PENALTIES, PULLS, Tr
 __all__ = ["figure_6", "figure_7", "figure_8", "table_2", "table_3"]
 
 _PAPER = {"location": 0.27 - 0.34, "sensing": 0.09 - 0.13}
+_TICKS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 1.0, 1.5)
 _SHOWN = 64  # tones of Figs. 6 and 7
 
 
@@ -26,6 +29,9 @@ def _loss(axis: Axes, table: Table, quantity: str, schemes: tuple[str, ...]) -> 
     for scheme in schemes:
         draw_line(axis, table, scheme, quantity, **LOOKS[scheme][1])
     axis.set_yscale("log")
+    axis.yaxis.set_major_locator(FixedLocator(_TICKS))
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.yaxis.set_minor_locator(NullLocator())
 
 
 def figure_6(folder: Path, curves: Table, spent: Table) -> None:
@@ -156,7 +162,7 @@ def table_3(folder: Path, table: Table, quality: Table) -> None:
         axis.axvline(0, color="black", linewidth=0.8)
         axis.axvline(_PAPER[task], color=COLOURS["grey"], ls="--", label="paper's change")
         axis.set(xlabel=f"joint - alone, {task} error")
-    axes[1].legend(loc="lower right")
+    legend_above(figure, axes[0])
     label_panels(axes, ["Localisation", "Sensing"])
     save_figure(
         figure,

@@ -30,7 +30,7 @@ from baselines.subcarrier_selection.figures.tracking import POLICIES, tracking_v
 from baselines.subcarrier_selection.figures.training_claims import gap_verdicts, joint_verdicts
 from isac_gym.core.errors import ScenarioError
 
-BRIEF = Effort(seeds=2, iterations=20, windows=64, held_out=32, ranked=4, judged=1)
+BRIEF = Effort(seeds=2, iterations=20, steps=20, windows=64, held_out=32, ranked=4, judged=1)
 
 
 def around(value, *, rooms=4, spread=1e-3):
