@@ -56,18 +56,17 @@ def greedy_path(scorer: Scorer, *, adds: bool, steps: int, is_done: bool) -> Fou
     """Add tones to none, or drop tones of all, one by one; the best allowed mask on the way."""
     i, tones = scorer.instance, scorer.problem.scenario.num_tones
     mask = torch.full((i.batch_size, tones), not adds, device=i.device)
-    path, rough_of, errors = [], [], []
+    path, rough_of = [], []
     rough = tone = mask.new_zeros(0)
     for step in range(steps):
         tone = (mask if adds else ~mask).to(torch.int8).argsort(dim=-1, stable=True)
         tone = tone[:, : tones - step]
         rough = scorer.rough_moves(mask, tone, adds=adds)
         after = moved(mask, tone, adds=adds)
-        index, error = scorer.best(after, rough)
+        index = scorer.pick(after, rough)
         mask = choose(after, index)
         path.append(mask)
         rough_of.append(choose(rough, index))
-        errors.append(error)
     if not is_done:
         path.append(_completed(scorer, mask, tone, rough, adds=adds))
         rough_of.append(rough_of[-1])
@@ -75,7 +74,7 @@ def greedy_path(scorer: Scorer, *, adds: bool, steps: int, is_done: bool) -> Fou
     used = torch.full((i.batch_size,), steps, dtype=torch.int64, device=i.device)
     mask = best_on_path(scorer, *found) if is_done else path[-1]
     done = torch.full_like(used, is_done, dtype=torch.bool)
-    return Found(mask, used, done, torch.stack(errors, -1))
+    return Found(mask, used, done, found[1][:, :steps])
 
 
 def _completed(scorer: Scorer, mask: Tensor, tone: Tensor, rough: Tensor, *, adds: bool) -> Tensor:

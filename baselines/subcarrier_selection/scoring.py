@@ -12,6 +12,7 @@ import math
 import torch
 from torch import Tensor
 
+from baselines.subcarrier_selection.lapack import positive_solve
 from isac_gym.physics.probe_tables import DifferenceTable
 from isac_gym.problems.subcarrier_selection.model import SubcarrierInstance, SubcarrierSelection
 
@@ -40,6 +41,7 @@ class Scorer:
         self.problem, self.instance = problem, instance
         self.doubt = torch.zeros(instance.batch_size, device=instance.device, dtype=torch.float64)
         self._table = table
+        self._guard = GUARD if problem.scenario.evaluator == "kernel_ridge" else 0.0
         if table is None and problem.scenario.evaluator == "kernel_ridge":
             i = instance
             self._table = DifferenceTable.build(
@@ -49,6 +51,7 @@ class Scorer:
                 i.score_label,
                 dtype=dtype,
                 num_location=problem.num_place,
+                solve=positive_solve,
             )
 
     @property
@@ -100,15 +103,24 @@ class Scorer:
             mask: Masks.
             rough: Their errors for screening, (B, Q); ``inf`` for those that must not be chosen.
         """
-        is_near = rough <= rough.amin(-1, keepdim=True) + GUARD
-        most = int(is_near.sum(-1).max())
-        near = (~is_near).to(torch.int8).argsort(dim=-1, stable=True)[:, :most]
+        near, is_near = self._near(rough)
         exact = self.exact(mask.gather(1, near[..., None].expand(-1, -1, mask.shape[-1])))
-        is_near = is_near.gather(1, near)
         self.watch(torch.where(is_near, rough.gather(1, near), exact), exact)
         exact = torch.where(is_near, exact, math.inf)
         error, position = exact.min(-1)
         return near.gather(1, position[:, None])[:, 0], error
+
+    def pick(self, mask: Tensor, rough: Tensor) -> Tensor:
+        """The index of :meth:`best`; nothing is computed in double where there are no rivals."""
+        near, _ = self._near(rough)
+        return near[:, 0] if near.shape[1] == 1 else self.best(mask, rough)[0]
+
+    def _near(self, rough: Tensor) -> tuple[Tensor, Tensor]:
+        """Indices (B, R) of errors (B, Q) within the guard band of the least, and which are."""
+        is_near = (rough <= rough.amin(-1, keepdim=True) + self._guard) & (rough < math.inf)
+        most = max(1, int(is_near.sum(-1).max()))
+        near = (~is_near).to(torch.int8).argsort(dim=-1, stable=True)[:, :most]
+        return near, is_near.gather(1, near)
 
     def watch(self, rough: Tensor, exact: Tensor) -> None:
         """Note how far screened errors (B, Q) are from exact ones."""

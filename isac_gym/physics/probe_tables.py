@@ -8,23 +8,30 @@ screening: its errors differ by about 1e-6 from those in double precision.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from isac_gym.physics.probes import (
-    KERNEL_RIDGE,
-    KERNEL_WIDTH,
-    squared_differences,
-    task_errors,
-)
+from isac_gym.physics.probes import KERNEL_RIDGE, KERNEL_WIDTH, task_errors
 
-__all__ = ["DifferenceTable"]
+__all__ = ["DifferenceTable", "positive_solve"]
 
 _TENSORS = ("exponent", "train_label", "held_label")
 _NUMBERS_CPU = 1 << 18  # numbers of the kernels of a chunk: 1 MB in single precision, as a cache
 _NUMBERS_GPU = 1 << 27
+
+Solve = Callable[[Tensor, Tensor], Tensor]
+
+
+def positive_solve(matrix: Tensor, label: Tensor) -> Tensor:
+    """Solutions (b, q, J, Y) of systems (b, q, J, J) for labels (b, J, Y); NaN where it fails."""
+    factor, info = torch.linalg.cholesky_ex(matrix, check_errors=False)
+    right = label[:, None].expand(*factor.shape[:2], -1, -1)
+    half = torch.linalg.solve_triangular(factor, right, upper=False)
+    found = torch.linalg.solve_triangular(factor.mT, half, upper=True)
+    return torch.where((info != 0)[..., None, None], torch.nan, found)
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,8 @@ class DifferenceTable:
         held_label: (B, H, Y).
         ridge: Added to the diagonal of the kernel.
         num_location: How many of the first entries of a label are a location.
+        solve: Solutions (b, q, J, Y) of positive definite systems (b, q, J, J), which it may
+            overwrite, for right-hand sides (b, J, Y); NaN where it fails.
     """
 
     exponent: Tensor
@@ -45,6 +54,7 @@ class DifferenceTable:
     held_label: Tensor
     ridge: float = KERNEL_RIDGE
     num_location: int = 2
+    solve: Solve = positive_solve
 
     @classmethod
     def build(
@@ -58,22 +68,18 @@ class DifferenceTable:
         width: float = KERNEL_WIDTH,
         ridge: float = KERNEL_RIDGE,
         num_location: int = 2,
+        solve: Solve = positive_solve,
     ) -> "DifferenceTable":
-        """Table of samples (B, J, S, C) and (B, H, S, C) with labels (B, J, Y) and (B, H, Y).
-
-        Numbers are computed in the samples' own precision and stored in ``dtype``.
-        """
-        scale = -width * math.log2(math.e) / train.shape[-1]
-        batch, samples, tones = train.shape[:3]
-        size = (batch, tones, samples + held.shape[1], samples)
-        exponent = torch.empty(size, dtype=dtype, device=train.device)
-        for part, rows in ((train, slice(0, samples)), (held, slice(samples, None))):
-            for tone in range(tones):
-                one = slice(tone, tone + 1)
-                found = squared_differences(part[:, :, one], train[:, :, one])
-                exponent[:, one, rows] = found.mul_(scale)
+        """Table of samples (B, J, S, C) and (B, H, S, C) with labels (B, J, Y) and (B, H, Y)."""
+        scale = math.sqrt(width * math.log2(math.e) / train.shape[-1])
+        features = scale * torch.cat([train, held], 1)
+        x = features.to(dtype).transpose(1, 2)  # (B, S, J + H, C)
+        squares, one = x.square().sum(-1, keepdim=True), torch.ones_like(x[..., :1])
+        left = torch.cat([2 * x, -squares, -one], -1)
+        right = torch.cat([x, one, squares], -1)[:, :, : train.shape[1]]
+        exponent = (left @ right.mT).clamp_max_(0)
         labels = train_label.to(dtype), held_label.to(dtype)
-        return cls(exponent, *labels, ridge=ridge, num_location=num_location)
+        return cls(exponent, *labels, ridge=ridge, num_location=num_location, solve=solve)
 
     def mean(self, mask: Tensor) -> Tensor:
         """Mean (B, J + H, J) of the exponents of the tones in masks (B, S): log2 of the kernel."""
@@ -98,9 +104,9 @@ class DifferenceTable:
         work = self._workspace(mask.shape[:2])
         for lanes, rows in self._chunks(mask.shape[:2]):
             some = share[lanes, rows]
-            kernel = work.kernel(*some.shape[:2])
+            kernel = _part(work, *some.shape[:2], *self._pair)
             torch.bmm(some, flat[lanes], out=kernel.flatten(2))
-            out[lanes, rows] = self._finish(kernel, lanes, work)
+            out[lanes, rows] = self._finish(kernel, lanes)
         return out
 
     def errors_moved(self, mean: Tensor, tone: Tensor, share: Tensor) -> Tensor:
@@ -118,10 +124,10 @@ class DifferenceTable:
         work = self._workspace(tone.shape)
         for lanes, rows in self._chunks(tone.shape):
             index = (first[lanes] + tone[lanes, rows]).flatten()
-            kernel = work.kernel(*tone[lanes, rows].shape)
+            kernel = _part(work, *tone[lanes, rows].shape, *self._pair)
             torch.index_select(flat, 0, index, out=kernel.flatten(0, 1))
             torch.lerp(mean[lanes, None], kernel, share[lanes], out=kernel)
-            out[lanes, rows] = self._finish(kernel, lanes, work)
+            out[lanes, rows] = self._finish(kernel, lanes)
         return out
 
     @property
@@ -147,43 +153,21 @@ class DifferenceTable:
             for row in range(0, shape[1], max(1, rows))
         ]
 
-    def _workspace(self, shape: tuple[int, ...]) -> "_Workspace":
-        lanes, rows = self._sizes(shape)
-        height, samples = self._pair
-        return _Workspace(
-            self.exponent.new_empty(lanes * rows * height * samples),
-            self.exponent.new_empty(lanes * rows * samples * samples),
-            (height, samples),
-        )
+    def _workspace(self, shape: tuple[int, ...]) -> Tensor:
+        """Memory that every chunk uses again: fresh pages cost more than the arithmetic."""
+        return self.exponent.new_empty(math.prod(self._sizes(shape)) * math.prod(self._pair))
 
-    def _finish(self, exponent: Tensor, lanes: slice, work: "_Workspace") -> Tensor:
+    def _finish(self, exponent: Tensor, lanes: slice) -> Tensor:
         """Errors (b, q, 2) of exponents (b, q, J + H, J), which are overwritten."""
         samples = exponent.shape[-1]
         kernel = exponent.exp2_()
         within, across = kernel[:, :, :samples], kernel[:, :, samples:]
         within.diagonal(dim1=-2, dim2=-1).add_(self.ridge)
-        factor = work.factor(*kernel.shape[:2])
-        info = torch.empty(kernel.shape[:2], dtype=torch.int32, device=kernel.device)
-        torch.linalg.cholesky_ex(within, check_errors=False, out=(factor, info))
-        label = self.train_label[lanes, None].expand(*kernel.shape[:2], -1, -1)
-        half = torch.linalg.solve_triangular(factor, label, upper=False)
-        alpha = torch.linalg.solve_triangular(factor.mT, half, upper=True)
+        alpha = self.solve(within, self.train_label[lanes])
         found = alpha.mT @ across.mT  # (b, q, Y, H): several times faster than its transpose
-        errors = task_errors(found.mT, self.held_label[lanes], num_location=self.num_location)
-        return torch.where((info != 0)[..., None], torch.nan, errors)
+        held = self.held_label[lanes]
+        return task_errors(found.mT, held, num_location=self.num_location)
 
 
-@dataclass(frozen=True)
-class _Workspace:
-    """Memory that is used again by every chunk: fresh pages cost more than the arithmetic."""
-
-    kernels: Tensor
-    factors: Tensor
-    pair: tuple[int, int]
-
-    def kernel(self, lanes: int, rows: int) -> Tensor:
-        return self.kernels[: lanes * rows * math.prod(self.pair)].view(lanes, rows, *self.pair)
-
-    def factor(self, lanes: int, rows: int) -> Tensor:
-        size = self.pair[1]
-        return self.factors[: lanes * rows * size**2].view(lanes, rows, size, size)
+def _part(work: Tensor, *shape: int) -> Tensor:
+    return work[: math.prod(shape)].view(shape)
