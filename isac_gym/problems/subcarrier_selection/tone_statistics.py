@@ -1,12 +1,13 @@
 """What single tones tell: statistics of a room that an agent may see, from training and validation.
 
-All are functions of ``SubcarrierSelection.known``, never of the scored windows, and use the cheap
-evaluator (soft neighbours) whatever the scenario scores with.
+None looks at the scored windows. Errors are those of soft neighbours, the cheap evaluator, whatever
+the scenario scores with.
 """
 
 import torch
 from torch import Tensor
 
+from isac_gym.physics.probes import soft_neighbours_predict, task_errors
 from isac_gym.problems.subcarrier_selection.model import SubcarrierSelection
 from isac_gym.problems.subcarrier_selection.records import SubcarrierInstance
 
@@ -20,25 +21,26 @@ def explained_alone(problem: SubcarrierSelection, instance: SubcarrierInstance) 
         problem: Its scenario gives the tones.
         instance: Batch size B; only its training and validation windows are used.
     """
-    return 1 - _errors(problem, instance, _each(problem, instance))
+    i, tones = instance, problem.scenario.num_tones
+
+    def apart(samples: Tensor) -> Tensor:
+        """Samples (B, N, S, C) of every tone in a lane of its own, (B S, N, 1, C)."""
+        return samples.transpose(1, 2).flatten(0, 1)[:, :, None]
+
+    train, held = apart(i.train), apart(i.val)
+    label, wanted = (y.repeat_interleave(tones, 0) for y in (i.train_label, i.val_label))
+    predicted = soft_neighbours_predict(train, label, held, torch.ones_like(train[:, :1, :, 0]))
+    errors = task_errors(predicted, wanted, num_location=problem.num_place)
+    return 1 - errors[:, 0].unflatten(0, (-1, tones))
 
 
 def loss_without(problem: SubcarrierSelection, instance: SubcarrierInstance) -> Tensor:
     """Rise of both errors where one tone of all is left out, (B, S, 2); arguments as above."""
-    alone = _each(problem, instance)
-    errors = _errors(problem, instance, torch.cat([torch.ones_like(alone[:1]), ~alone]))
+    alone = torch.eye(problem.scenario.num_tones, dtype=torch.bool, device=instance.device)
+    masks = torch.cat([torch.ones_like(alone[:1]), ~alone]).expand(instance.batch_size, -1, -1)
+    known = problem.known(instance)
+    errors = problem.mask_errors(known, masks, evaluator="soft_neighbours")
     return errors[:, 1:] - errors[:, :1]
-
-
-def _each(problem: SubcarrierSelection, instance: SubcarrierInstance) -> Tensor:
-    """Masks of a single tone, (S, S) bool."""
-    return torch.eye(problem.scenario.num_tones, dtype=torch.bool, device=instance.device)
-
-
-def _errors(problem: SubcarrierSelection, instance: SubcarrierInstance, masks: Tensor) -> Tensor:
-    """Validation errors of masks (Q, S), (B, Q, 2)."""
-    everywhere = masks.expand(instance.batch_size, -1, -1)
-    return problem.mask_errors(problem.known(instance), everywhere, evaluator="soft_neighbours")
 
 
 def fisher_score(problem: SubcarrierSelection, instance: SubcarrierInstance) -> Tensor:
