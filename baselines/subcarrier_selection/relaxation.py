@@ -91,12 +91,13 @@ class CountLimits:
     def __init__(self, run: Run, *, rate: float, cap: float) -> None:
         self.mu = run.gate.new_zeros(len(run.gate), 2)
         self.limits = run.gate.new_tensor([run.least, run.most])
+        self.signs = run.gate.new_tensor([-1, 1])
         self.rate, self.cap = 4 * rate / run.gate.shape[1], cap
 
     def excess(self, gate: Tensor) -> Tensor:
         """(least - sum w, sum w - most), (R, 2)."""
         count = gate.sum(-1, keepdim=True)
-        return (count - self.limits) * self.limits.new_tensor([-1, 1])
+        return (count - self.limits) * self.signs
 
     def slope(self) -> Tensor:
         """Gradient of mu . excess by every tone's weight, (R, 1)."""

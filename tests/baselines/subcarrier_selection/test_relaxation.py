@@ -296,6 +296,17 @@ def test_penalty_mibo__a_weak_penalty_leaves_fractions_where_weights_hardly_deca
     assert gaps[0] > 0.1 > max(gaps[1:])
 
 
+def test_penalty_mibo__without_planes_is_sensing_alone(problem, instance):
+    """The lower level reaches the gate through the planes only: two codes, one path."""
+    bilevel = PenaltyMibo(iterations=40, cut_every=1000).relaxed(problem, instance)
+    alone = make_solver("subcarrier_selection", "sensing-only", iterations=40)
+    other = alone.relaxed(problem, instance)
+    assert torch.equal(bilevel.gate, other.gate)
+    assert torch.equal(bilevel.loss[..., 1], other.loss[..., 1])
+    with_planes = PenaltyMibo(iterations=40).relaxed(problem, instance)
+    assert not torch.equal(with_planes.gate, other.gate)
+
+
 def test_gaps__of_known_weights():
     w = torch.tensor([[0.0, 1.0, 1.0, 1.0], [0.4, 0.6, 0.0, 1.0]])
     torch.testing.assert_close(integer_gap(w), torch.tensor([0.0, 0.2]))
