@@ -125,17 +125,21 @@ def draw_scene(figure: Figure, scene: Scene) -> None:
     named = next((points.names for points in scene.points if points.names), ())
     colours = {name: _PALETTE[index % len(_PALETTE)] for index, name in enumerate(named)}
     right = 0.60 if scene.bars else 0.97
-    _card(figure, 0.03, 0.04, right, 0.88)
+    left = 0.62
     if scene.voxels:
+        _card(figure, 0.03, 0.04, right, 0.88)
         draw_voxels(figure, scene.voxels, (0.04, 0.045, right - 0.05, 0.815))
-    else:
+    elif len(scene.outline_m) or scene.points:
+        _card(figure, 0.03, 0.04, right, 0.88)
         _draw_map(figure.add_axes((0.045, 0.14, right - 0.06, 0.725)), scene, colours)
+    else:  # bars only
+        left = 0.03
     height = (0.84 - 0.02 * (len(scene.bars) - 1)) / max(len(scene.bars), 1)
     for index, bars in enumerate(scene.bars):
         bottom = 0.88 - (index + 1) * height - index * 0.02
-        _card(figure, 0.62, bottom, 0.97, bottom + height)
-        axes = figure.add_axes((0.67, bottom + 0.17 * height, 0.285, 0.59 * height))
-        _draw_bars(axes, bars, colours)
+        _card(figure, left, bottom, 0.97, bottom + height)
+        inner = (left + 0.05, bottom + 0.17 * height, 0.905 - left, 0.59 * height)
+        _draw_bars(figure.add_axes(inner), bars, colours)
 
 
 def _card(figure: Figure, left: float, bottom: float, right: float, top: float) -> None:

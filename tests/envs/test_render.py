@@ -157,3 +157,13 @@ def test_draw_frame__shows_boxes_of_voxels_in_place_of_the_map():
     assert min(reds) > 200  # the one voxel of the true image is there
     blue = (right[..., 2].astype(int) - right[..., 0] > 40).sum()
     assert blue > 100
+
+
+def test_draw_frame__of_bars_alone_gives_them_the_whole_width():
+    nowhere = scene(outline_m=np.zeros((0, 2)), points=(), bars=(bars([1.0, 2.0]),))
+    mapped = scene(bars=(bars([1.0, 2.0]),))
+    alone, beside = (render.draw_frame(each) for each in (nowhere, mapped))
+    left = slice(60, 560)  # where the map was
+    assert alone.shape == beside.shape
+    assert (alone[120:500, left].std(axis=(0, 1)) > 0).all()
+    assert not np.array_equal(alone, beside)

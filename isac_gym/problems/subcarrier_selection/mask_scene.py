@@ -10,10 +10,12 @@ __all__ = ["map_of", "tone_names"]
 
 
 def map_of(scenario: SubcarrierScenario) -> tuple[NDArray[np.float64], tuple[Points, ...]]:
-    """Outline (n, 2) m of the room, and its transmitter and receivers."""
+    """Outline (n, 2) m of the room, its transmitter and receivers; nothing of unknown rooms."""
+    node = scenario.node_m.numpy()[:, :2]
+    if not len(node):
+        return np.zeros((0, 2)), ()
     x, y = scenario.room_x_m, scenario.room_y_m
     outline = np.array([(0, 0), (x, 0), (x, y), (0, y), (0, 0)], dtype=np.float64)
-    node = scenario.node_m.numpy()[:, :2]
     receivers = tuple(f"rx_{link}" for link in range(scenario.num_links))
     return outline, (
         Points(label="transmitter", xy_m=node[:1], role="base_station", names=("tx",)),

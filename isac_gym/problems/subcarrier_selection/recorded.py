@@ -58,6 +58,11 @@ class RecordedScenario(SubcarrierScenario):
         3, low=2, high=100_000, doc="classes of activity", source="the recording"
     )
 
+    @property
+    def node_m(self) -> Tensor:
+        """No nodes, (0, 3) m: a recording does not say where they were."""
+        return torch.zeros(0, 3, dtype=torch.float64)
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RecordedSelection(SubcarrierSelection):

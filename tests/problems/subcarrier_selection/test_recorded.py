@@ -7,10 +7,13 @@ from isac_gym.core.errors import DataFormatError, ScenarioError
 from isac_gym.core.random import Streams
 from isac_gym.data.csi import CSIRecording
 from isac_gym.data.csi_formats import load_recording
+from isac_gym.envs.render import draw_frame
 from isac_gym.physics.csi_features import window_features
+from isac_gym.problems.subcarrier_selection.building import MaskBuilding
 from isac_gym.problems.subcarrier_selection.recorded import recorded_problem
 from isac_gym.problems.subcarrier_selection.records import SubcarrierDecision
 from isac_gym.problems.subcarrier_selection.scenario import SubcarrierScenario
+from isac_gym.problems.subcarrier_selection.tracking import MaskTracking
 from isac_gym.problems.subcarrier_selection.world import World
 from tests.data.csi_files import nexmon_file, whole_csi
 
@@ -265,3 +268,21 @@ def test_windows__more_than_there_are():
         recorded_problem(recording(), num_held_out=15)
     problem = recorded_problem(recording(), num_train=32, num_held_out=16)
     assert problem.sample(Streams.from_seed(0, 1)).train.shape[1] == 32
+
+
+@pytest.mark.parametrize("kind", [MaskBuilding, MaskTracking])
+def test_process__on_a_recording_shows_no_map_of_a_room_it_does_not_know(kind):
+    """Nine links, as in WiMANS: more than there are places for nodes in a simulated room."""
+    changes = parts(csi=parts()["csi"].repeat(1, 1, 9, 1)[:, :, :9])
+    changes["null"] = changes["null"][:1].repeat(9, 1)
+    process = kind(problem=recorded_problem(CSIRecording(**changes)), horizon=2)
+    streams = Streams.from_seed(0, 2)
+    state = process.initial(streams)
+    action = torch.zeros(2, process.action_size, dtype=state.dtype)
+    after = process.advance(state, process.decode(state, action), streams.at_step(1))
+    scene = process.scene(after.state)
+    assert after.reward.isfinite().all()
+    assert scene.points == ()
+    assert len(scene.outline_m) == 0
+    assert scene.bars
+    assert draw_frame(scene).ndim == 3
