@@ -8,7 +8,7 @@ asks it about any set.
 Both are judges, not solvers: ``held`` may be the validation or the scored windows.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -44,7 +44,8 @@ def retrain(
 ) -> Tensor:
     """Held-out errors of networks trained for each set alone: place, sensing; (B, Q, Z, 2).
 
-    All rooms and sets share the seeds' weights and mini-batches (common random numbers).
+    All rooms share the seeds' mini-batches, and sets of equal size their first weights (common
+    random numbers). A set's errors do not depend on the others.
 
     Args:
         train: Features (B, J, S, C).
@@ -62,16 +63,13 @@ def retrain(
     _check(mask, train, steps)
     streams = Streams.from_seeds(seeds, device=train.device)
     order = batches(streams, train.shape[1], size=_BATCH, steps=steps)
-    tone, is_real = _compact(mask)
-    at_once = max(1, _REPLICAS_AT_ONCE // len(seeds)) if train.device.type == "cpu" else 256
-    rows = []
+    lanes = len(seeds)
+    at_once = max(1, _REPLICAS_AT_ONCE // lanes) if train.device.type == "cpu" else 256
+    found = held_label.new_empty(*mask.shape[:2], lanes, *held_label.shape[1:])
     for room in range(len(train)):
         x, y = train[room].float(), train_label[room].float()
-        some = (tone[room].split(at_once), is_real[room].split(at_once))
-        parts = []
-        for index, open_ in zip(*some, strict=True):
-            gate = open_.to(x.dtype).repeat_interleave(len(seeds), 0)
-            watch = None if val is None else _held(val[0][room], index, len(seeds))
+        for some, index, gate in _alike(mask[room], at_once):
+            gate = gate.to(x.dtype).repeat_interleave(lanes, 0)
             trained = _train(
                 _inputs(x, index),
                 y,
@@ -79,13 +77,13 @@ def retrain(
                 streams,
                 gate=gate,
                 rates=(learning_rate, weight_decay),
-                watch=None if val is None or watch is None else (watch, val[1][room].float()),
+                watch=None
+                if val is None
+                else (_held(val[0][room], index, lanes), val[1][room].float()),
             )
-            tested = _held(held[room], index, len(seeds))
+            tested = _held(held[room], index, lanes)
             out = torch.cat([network.predict(tested, gate) for network in trained], -1)
-            parts.append(out.to(held_label.dtype).unflatten(0, (-1, len(seeds))))
-        rows.append(torch.cat(parts))
-    found = torch.stack(rows)  # (B, Q, Z, H, Y)
+            found[room, some] = out.to(found.dtype).unflatten(0, (-1, lanes))
     return task_errors(found.flatten(1, 2), held_label).unflatten(1, found.shape[1:3])
 
 
@@ -167,11 +165,18 @@ def _check(mask: Tensor, train: Tensor, steps: int) -> None:
         raise ScenarioError(f"steps must be >= 1, got {steps}.")
 
 
-def _compact(mask: Tensor) -> tuple[Tensor, Tensor]:
-    """The tones of each set in order, padded to the largest, (B, Q, k), and which are real."""
-    widest = int(mask.sum(-1).amax().clamp_min(1))
-    order = mask.to(torch.int8).argsort(dim=-1, descending=True, stable=True)[..., :widest]
-    return order, mask.gather(-1, order)
+def _alike(mask: Tensor, at_once: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Sets of equal size among (Q, S), some at a time: which, their tones (q, k), the gate (q, k).
+
+    Wider sets beside it must not change a set's networks, so none is padded; one without tones has
+    a single input, which is shut.
+    """
+    order = mask.to(torch.int8).argsort(dim=-1, descending=True, stable=True)
+    count = mask.sum(-1)
+    for size in count.unique().tolist():
+        for some in (count == size).nonzero()[:, 0].split(at_once):
+            index = order[some, : max(1, size)]
+            yield some, index, mask[some].gather(-1, index)
 
 
 def _inputs(x: Tensor, index: Tensor) -> Tensor:
