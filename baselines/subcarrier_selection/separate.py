@@ -56,7 +56,7 @@ class SingleTask(GateTraining):
             loss, slope = network.gradient(x, labels[self.task], gate)
             network.step(self.learning_rate * cosine(step, steps), decay=self.weight_decay)
             pull = self.penalty * step / steps * penalty_slope(gate)
-            gate = (gate - self.gate_rate * (slope + pull + counts.slope())).clamp(0, 1)
+            gate = (gate - self.gate_rate * (slope + counts.slope() + pull)).clamp(0, 1)
             counts.ascend(gate)
             history[:, step, self.task] = loss
         spent = torch.zeros(steps // self.repeats, 2, dtype=torch.int64)
