@@ -33,7 +33,8 @@ __all__ = [
     "task_errors",
 ]
 
-KERNEL_WIDTH = 0.3  # of exp(-width d), spec: small grid on early channel settings
+# Chosen from small grids on rooms of an earlier generator.
+KERNEL_WIDTH = 0.3  # of exp(-width d)
 KERNEL_RIDGE = 0.2
 NEIGHBOUR_BANDWIDTH = 0.1  # of softmax(-d / bandwidth)
 

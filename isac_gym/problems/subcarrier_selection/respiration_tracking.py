@@ -59,7 +59,7 @@ class RespirationTracking(RespirationTrackingView):
         move_probability: The person moves to another place before a frame.
         drift_hz: Standard deviation of the change of the rate from frame to frame.
         jitter_hz: And of the windows of a frame round it.
-        band_share: Of a link's tones under its band.
+        band_share: Of a link's tones under its band, at least one.
         inr_db: Mean power of a band over the noise.
         inr_std_db: Its standard deviation.
         inr_correlation: Its correlation from frame to frame.

@@ -73,14 +73,14 @@ class MaskTracking(MaskTrackingView):
     mask is free.
 
     Attributes:
-        band_share: Of a link's tones under its band.
+        band_share: Of a link's tones under its band, at least one.
         level_db: Mean variance it adds to standardised features.
         level_std_db: Standard deviation of the level.
         level_correlation: Of the level from frame to frame.
         walk_probability: A band moves by one tone, in a random direction.
         jump_probability: A band jumps anywhere.
-        switching_cost: Price of exchanging one tone for another. Spec: above 0.005 it can be best
-            never to switch.
+        switching_cost: Price of exchanging one tone for another. Where it is dear (0.02), it can be
+            best never to switch.
         local_reward_mode: ``shared``, or ``difference``: what the error would gain without the
             link's tones, less the price of its own changes.
     """
