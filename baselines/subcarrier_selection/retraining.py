@@ -25,6 +25,7 @@ _PLACE = 2
 _BATCH = 128
 _RATE, _DECAY = 3e-3, 3.0  # a decay of 0.3 over-fits: error .55 instead of .44 at 64 tones
 _REPLICAS_AT_ONCE = 24  # on a CPU: weights and moments stay in the cache
+_STEP = 8  # widths of networks are multiples of so many tones, or all there are
 _WATCH = 25  # steps between two looks at the validation windows
 _TASKS = (slice(None, _PLACE), slice(_PLACE, None))
 
@@ -44,8 +45,8 @@ def retrain(
 ) -> Tensor:
     """Held-out errors of networks trained for each set alone: place, sensing; (B, Q, Z, 2).
 
-    All rooms share the seeds' mini-batches, and sets of equal size their first weights (common
-    random numbers). A set's errors do not depend on the others.
+    All rooms share the seeds' mini-batches, and sets of about equal size their first weights
+    (common random numbers). A set's errors do not depend on the others.
 
     Args:
         train: Features (B, J, S, C).
@@ -166,16 +167,16 @@ def _check(mask: Tensor, train: Tensor, steps: int) -> None:
 
 
 def _alike(mask: Tensor, at_once: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Sets of equal size among (Q, S), some at a time: which, their tones (q, k), the gate (q, k).
+    """Sets of equal width among (Q, S), some at a time: which, their tones (q, k), the gate (q, k).
 
-    Wider sets beside it must not change a set's networks, so none is padded; one without tones has
-    a single input, which is shut.
+    The width is a set's own size, rounded up: what stands beside it must not change its networks.
+    The tones that fill it up are shut.
     """
     order = mask.to(torch.int8).argsort(dim=-1, descending=True, stable=True)
-    count = mask.sum(-1)
-    for size in count.unique().tolist():
-        for some in (count == size).nonzero()[:, 0].split(at_once):
-            index = order[some, : max(1, size)]
+    steps = (mask.sum(-1) + _STEP - 1) // _STEP
+    for number in steps.unique().tolist():
+        for some in (steps == number).nonzero()[:, 0].split(at_once):
+            index = order[some, : _STEP * max(1, number)]
             yield some, index, mask[some].gather(-1, index)
 
 
