@@ -29,7 +29,6 @@ __all__ = [
     "NEIGHBOUR_BANDWIDTH",
     "kernel_ridge_predict",
     "soft_neighbours_predict",
-    "squared_differences",
     "task_errors",
 ]
 
@@ -42,8 +41,6 @@ _Rows = Callable[[Tensor], Tensor]  # results (b, q, ...) of weights (b, q, S)
 
 _NUMBERS_CPU = 1 << 19  # numbers of the largest tensor of a chunk, 4 MB in double
 _NUMBERS_GPU = 1 << 27
-_TABLE_ROWS = 48  # fewer do not pay for it
-_TABLE_NUMBERS = 1 << 27  # numbers of a table of squared differences of one lane, 1 GB in double
 
 
 def kernel_ridge_predict(
@@ -72,15 +69,15 @@ def kernel_ridge_predict(
         Predictions; NaN in the rows whose kernel matrix could not be factorised.
     """
     _check(train, train_label, held, weight)
-    table = _has_table(train, held, weight)
-    scale = -width * math.log2(math.e)  # exp2 is three times faster than exp on a CPU
+    factor = width * math.log2(math.e)  # exp2 is three times faster than exp on a CPU
 
     def prepare(train: Tensor, label: Tensor, held: Tensor) -> _Rows:
-        within, across = _distances(train, train, table), _distances(train, held, table)
+        within = _exponents(train, train, factor)
+        across = _exponents(train, held, factor)
 
         def predict(weight: Tensor) -> Tensor:
-            alpha = _ridge_solve(torch.exp2(scale * within(weight)), label, ridge)
-            return torch.exp2(scale * across(weight)).mT @ alpha
+            alpha = _ridge_solve(torch.exp2(within(weight)), label, ridge)
+            return torch.exp2(across(weight)).mT @ alpha
 
         return predict
 
@@ -105,13 +102,12 @@ def soft_neighbours_predict(
         bandwidth: h, > 0.
     """
     _check(train, train_label, held, weight)
-    table = _has_table(train, held, weight)
 
     def prepare(train: Tensor, label: Tensor, held: Tensor) -> _Rows:
-        across = _distances(train, held, table)
+        across = _exponents(train, held, 1 / bandwidth)
 
         def predict(weight: Tensor) -> Tensor:
-            share = torch.softmax(-across(weight) / bandwidth, -2)  # over the training samples
+            share = torch.softmax(across(weight), -2)  # over the training samples
             return share.mT @ label[:, None]
 
         return predict
@@ -137,45 +133,21 @@ def task_errors(prediction: Tensor, label: Tensor, *, num_location: int = 2) -> 
     return torch.stack(parts, -1)
 
 
-def squared_differences(first: Tensor, second: Tensor) -> Tensor:
-    """|x_s - x'_s|^2 of every tone, (B, S, N, M), of samples (B, N, S, C) and (B, M, S, C)."""
-    x, y = first.transpose(1, 2), second.transpose(1, 2)  # (B, S, N, C)
-    left = torch.cat([-2 * x, x.square().sum(-1, keepdim=True), torch.ones_like(x[..., :1])], -1)
-    right = torch.cat([y, torch.ones_like(y[..., :1]), y.square().sum(-1, keepdim=True)], -1)
-    return (left @ right.mT).clamp_min_(0)  # one product: passes over memory cost more
-
-
-def _distances(first: Tensor, second: Tensor, table: bool) -> _Rows:
-    """A function that gives d (b, q, N, M) of weights (b, q, S) between two sets of samples.
-
-    A table of the squared differences of every tone makes a row cost S products for every pair of
-    samples, without it they are S C: it pays with many rows.
-    """
+def _exponents(first: Tensor, second: Tensor, factor: float) -> _Rows:
+    """A function that gives -factor d (b, q, N, M) of weights (b, q, S) for two sets of samples."""
     features = first.shape[-1]
-
-    def scaled(weight: Tensor) -> Tensor:
-        return weight / (features * weight.sum(-1, keepdim=True).clamp_min(1))
-
-    if table:
-        differences = squared_differences(first, second)
-        flat = differences.flatten(2)
-        return lambda weight: (scaled(weight) @ flat).unflatten(-1, differences.shape[2:])
-
     x, y = first.flatten(2)[:, None], second.flatten(2)[:, None]  # (b, 1, N, S C)
+    squares, others = x.square(), y.square()
 
-    def by_products(weight: Tensor) -> Tensor:
-        every = scaled(weight).repeat_interleave(features, -1)[..., None]  # (b, q, S C, 1)
-        squares = x.square() @ every + (y.square() @ every).mT
-        return (squares - 2 * (x * every.mT) @ y.mT).clamp_min(0)
+    def exponents(weight: Tensor) -> Tensor:
+        share = weight / (features * weight.sum(-1, keepdim=True).clamp_min(1))
+        every = (factor * share).repeat_interleave(features, -1)[..., None]  # (b, q, S C, 1)
+        mine, theirs = squares @ every, others @ every  # (b, q, N, 1), (b, q, M, 1)
+        left = torch.cat([2 * x * every.mT, -mine, -torch.ones_like(mine)], -1)
+        right = torch.cat([y.expand(*theirs.shape[:3], -1), torch.ones_like(theirs), theirs], -1)
+        return (left @ right.mT).clamp_max_(0)  # one product: passes over memory cost more
 
-    return by_products
-
-
-def _has_table(train: Tensor, held: Tensor, weight: Tensor) -> bool:
-    """Whether a lane has enough rows for a table, and the table of a lane fits into memory."""
-    samples, tones = train.shape[1:3]
-    numbers = tones * samples * (samples + held.shape[1])
-    return weight.shape[1] >= _TABLE_ROWS and numbers <= _TABLE_NUMBERS
+    return exponents
 
 
 def _ridge_solve(kernel: Tensor, label: Tensor, ridge: float) -> Tensor:

@@ -10,7 +10,6 @@ from isac_gym.core.random import Streams
 from isac_gym.physics.probes import (
     kernel_ridge_predict,
     soft_neighbours_predict,
-    squared_differences,
     task_errors,
 )
 
@@ -29,7 +28,7 @@ def samples(batch=2, rows=7, *, seed=0):
     return train, label, held, mask.to(train.dtype)
 
 
-@pytest.mark.parametrize("rows", [7, 60])  # without and with a table of squared differences
+@pytest.mark.parametrize("rows", [7, 60])
 def test_kernel_ridge__is_that_of_scikit_learn(rows):
     train, label, held, mask = samples(rows=rows)
     ours = kernel_ridge_predict(train, label, held, mask)
@@ -127,13 +126,6 @@ def test_task_errors__tasks_are_apart():
     errors = task_errors(prediction, label, num_location=3)
     assert errors[0, 0, 0] == 0
     assert errors[0, 0, 1] == 1
-
-
-def test_squared_differences__are_those_of_every_pair():
-    train, _, held, _ = samples()
-    ours = squared_differences(train, held)
-    pairs = (train[:, :, None] - held[:, None]).square().sum(-1)  # (B, J, H, S)
-    torch.testing.assert_close(ours, pairs.permute(0, 3, 1, 2), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize(
