@@ -84,14 +84,14 @@ def play(
 
 
 def certifier(process: Process, seeds: Sequence[int]) -> tuple[Solver, Tensor] | None:
-    """First registered solver that certifies the objective, with its bound of the first slots.
+    """First quick solver that certifies the objective, with its bound of the first slots.
 
     Returns:
         The solver and the bound (B,), or None if the problem has no such solver.
     """
     instance = process.truth(process.initial(Streams.from_seeds(seeds)))
     for solver_type in solvers(process.problem.name).values():
-        if not solver_type.certifies:
+        if not solver_type.certifies or solver_type.is_slow:
             continue
         solver = solver_type()
         certificate = solve(process.problem, instance, solver).certificate
