@@ -38,7 +38,6 @@ __all__ = [
     "replicas",
 ]
 
-PLACE = 2  # entries of a label that are the place
 _JITTER = 0.05
 _LANES_AT_ONCE = 16  # replicas on a CPU: weights, moments and planes stay in the cache
 
@@ -53,6 +52,7 @@ class Run(NamedTuple):
     streams: Streams  # one lane per seed
     least: int
     most: int
+    num_place: int  # leading entries of a label that are the place
 
     @property
     def rooms(self) -> int:
@@ -61,7 +61,7 @@ class Run(NamedTuple):
 
     def network(self, task: int, hidden: tuple[int, ...]) -> Perceptrons:
         """Untrained networks of task 0 (place) or 1 (sensing)."""
-        outputs = self.label.shape[-1] - PLACE if task else PLACE
+        outputs = self.label.shape[-1] - self.num_place if task else self.num_place
         return perceptrons(
             self.inputs.shape[-1],
             outputs,
@@ -72,13 +72,13 @@ class Run(NamedTuple):
         )
 
     def batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Features (R, n, S C), places (R, n, 2) and states (R, n, Y - 2) of a mini-batch."""
+        """Features (R, n, S C), places (R, n, 2) and activities (R, n, Y - 2) of a mini-batch."""
         rows = self.order[step]
         x, y = (
             t.index_select(1, rows.flatten()).unflatten(1, rows.shape).flatten(0, 1)
             for t in (self.inputs, self.label)
         )
-        return x, y[..., :PLACE], y[..., PLACE:]
+        return x, y[..., : self.num_place], y[..., self.num_place :]
 
 
 class CountLimits:
@@ -136,12 +136,15 @@ class Relaxation:
         rooms, seeds = self.gate.shape[:2]
         x = held.flatten(2).to(self.gate.dtype).repeat_interleave(seeds, 0)
         out = torch.full_like(held_label[:, None].repeat(1, seeds, 1, 1), torch.nan)
-        for task, part in ((0, slice(None, PLACE)), (1, slice(PLACE, None))):
-            network = self.networks[task]
+        first, second = (n and n.network.classes for n in self.networks)
+        place = first or held_label.shape[-1] - (second or 0)
+        for network, part in zip(
+            self.networks, (slice(None, place), slice(place, None)), strict=True
+        ):
             if network is not None:
                 found = network.predict(x, self.gate.flatten(0, 1))
                 out[..., part] = found.unflatten(0, (rooms, seeds)).to(out.dtype)
-        return task_errors(out, held_label)
+        return task_errors(out, held_label, num_location=place)
 
     @classmethod
     def cat(cls, parts: Sequence[Self]) -> Self:
@@ -312,6 +315,7 @@ def replicas(
         streams=streams,
         least=s.min_tones,
         most=s.max_tones,
+        num_place=problem.num_place,
     )
 
 

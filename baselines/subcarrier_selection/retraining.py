@@ -21,13 +21,11 @@ from isac_gym.physics.probes import task_errors
 __all__ = ["HIDDEN", "masknet_errors", "retrain"]
 
 HIDDEN = (64, 32)
-_PLACE = 2
 _BATCH = 128
 _RATE, _DECAY = 3e-3, 3.0  # a decay of 0.3 over-fits: error .55 instead of .44 at 64 tones
 _REPLICAS_AT_ONCE = 24  # on a CPU: weights and moments stay in the cache
 _STEP = 8  # widths of networks are multiples of so many tones, or all there are
 _WATCH = 25  # steps between two looks at the validation windows
-_TASKS = (slice(None, _PLACE), slice(_PLACE, None))
 
 
 def retrain(
@@ -42,6 +40,7 @@ def retrain(
     val: tuple[Tensor, Tensor] | None = None,
     learning_rate: float = _RATE,
     weight_decay: float = _DECAY,
+    num_location: int = 2,
 ) -> Tensor:
     """Held-out errors of networks trained for each set alone: place, sensing; (B, Q, Z, 2).
 
@@ -60,6 +59,7 @@ def retrain(
             kept if they are the best so far there. None: the last weights count.
         learning_rate: First step of Adam, > 0; falls as a cosine.
         weight_decay: Decoupled, >= 0.
+        num_location: Leading entries of a label that are the place.
     """
     _check(mask, train, steps)
     streams = Streams.from_seeds(seeds, device=train.device)
@@ -76,6 +76,7 @@ def retrain(
                 y,
                 order,
                 streams,
+                tasks=_tasks(num_location),
                 gate=gate,
                 rates=(learning_rate, weight_decay),
                 watch=None
@@ -85,7 +86,8 @@ def retrain(
             tested = _held(held[room], index, lanes)
             out = torch.cat([network.predict(tested, gate) for network in trained], -1)
             found[room, some] = out.to(found.dtype).unflatten(0, (-1, lanes))
-    return task_errors(found.flatten(1, 2), held_label).unflatten(1, found.shape[1:3])
+    errors = task_errors(found.flatten(1, 2), held_label, num_location=num_location)
+    return errors.unflatten(1, found.shape[1:3])
 
 
 def masknet_errors(
@@ -101,6 +103,7 @@ def masknet_errors(
     steps: int = 1200,
     learning_rate: float = _RATE,
     weight_decay: float = _DECAY,
+    num_location: int = 2,
 ) -> Tensor:
     """Held-out errors of networks trained once with random sets: place, sensing; (B, Q, Z, 2).
 
@@ -116,6 +119,7 @@ def masknet_errors(
         steps: Mini-batches of up to 128 windows, >= 1.
         learning_rate: First step of Adam, > 0; falls as a cosine.
         weight_decay: Decoupled, >= 0.
+        num_location: Leading entries of a label that are the place.
     """
     _check(mask, train, steps)
     tones, rooms, lanes = mask.shape[-1], len(train), len(seeds)
@@ -135,7 +139,7 @@ def masknet_errors(
             repeat=rooms,
             number=task,
         )
-        for task, part in enumerate(_TASKS)
+        for task, part in enumerate(_tasks(num_location))
     ]
     for step in range(steps):
         rows = order[step]
@@ -144,7 +148,7 @@ def masknet_errors(
         rank = scores.argsort(dim=-1, stable=True).argsort(dim=-1)
         drawn = rank < count[..., None] + least  # (Z, n, S)
         seen = _masked(x[:, rows], drawn[None]).flatten(0, 1)
-        for network, part in zip(networks, _TASKS, strict=True):
+        for network, part in zip(networks, _tasks(num_location), strict=True):
             network.gradient(seen, y[:, rows][..., part].flatten(0, 1))
             network.step(learning_rate * cosine(step, steps), decay=weight_decay)
     found = []
@@ -153,7 +157,8 @@ def masknet_errors(
         out = torch.cat([network.predict(seen) for network in networks], -1)
         found.append(out.to(held_label.dtype).unflatten(0, (rooms, lanes)))
     out = torch.stack(found, 1)  # (B, Q, Z, H, Y)
-    return task_errors(out.flatten(1, 2), held_label).unflatten(1, out.shape[1:3])
+    errors = task_errors(out.flatten(1, 2), held_label, num_location=num_location)
+    return errors.unflatten(1, out.shape[1:3])
 
 
 def _check(mask: Tensor, train: Tensor, steps: int) -> None:
@@ -164,6 +169,11 @@ def _check(mask: Tensor, train: Tensor, steps: int) -> None:
         )
     if steps < 1:
         raise ScenarioError(f"steps must be >= 1, got {steps}.")
+
+
+def _tasks(num_location: int) -> tuple[slice, slice]:
+    """Entries of a label that are the place, and the others."""
+    return slice(None, num_location), slice(num_location, None)
 
 
 def _alike(mask: Tensor, at_once: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
@@ -202,6 +212,7 @@ def _train(
     order: Tensor,
     streams: Streams,
     *,
+    tasks: tuple[slice, slice],
     gate: Tensor,
     rates: tuple[float, float],
     watch: tuple[Tensor, Tensor] | None,
@@ -217,14 +228,14 @@ def _train(
             repeat=len(inputs),
             number=task,
         )
-        for task, part in enumerate(_TASKS)
+        for task, part in enumerate(tasks)
     ]
     best = [network.weights.clone() for network in networks]
     least = [gate.new_full((len(gate),), torch.inf) for _ in networks]
     for step, rows in enumerate(order):
         x = inputs[:, rows].flatten(0, 1)
         looks = watch is not None and (step % _WATCH == _WATCH - 1 or step == steps - 1)
-        for task, part in enumerate(_TASKS):
+        for task, part in enumerate(tasks):
             network = networks[task]
             y = label[rows][..., part].repeat(len(inputs), 1, 1)
             network.gradient(x, y, gate)

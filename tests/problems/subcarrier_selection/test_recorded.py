@@ -1,8 +1,12 @@
 import dataclasses
+from typing import cast
 
 import pytest
 import torch
 
+from baselines.registry import make_solver
+from baselines.subcarrier_selection.relaxation import GateTraining
+from baselines.subcarrier_selection.retraining import masknet_errors, retrain
 from isac_gym.core.errors import DataFormatError, ScenarioError
 from isac_gym.core.random import Streams
 from isac_gym.data.csi import CSIRecording
@@ -286,3 +290,31 @@ def test_process__on_a_recording_shows_no_map_of_a_room_it_does_not_know(kind):
     assert len(scene.outline_m) == 0
     assert scene.bars
     assert draw_frame(scene).ndim == 3
+
+
+def test_training__of_networks_splits_labels_where_places_are_classes():
+    """Each network has as many outputs as its task has classes, and is judged by them alone."""
+    problem = recorded_problem(recording(loc=torch.arange(N) % 3, sen=torch.arange(N) % 5))
+    instance = problem.sample(Streams.from_seed(0, 2))
+    for name, tasks in (("spg-mibo", (3, 5)), ("localisation-only", (3, None))):
+        solver = cast(GateTraining, make_solver("subcarrier_selection", name))
+        found = solver.relaxed(problem, instance, iterations=3)
+        assert tuple(n and n.network.classes for n in found.networks) == tasks
+        errors = found.errors(instance.val, instance.val_label)[:, 0]
+        gate = found.gate.flatten(0, 1)
+        inputs = instance.val.flatten(2).float()
+        for task, part in enumerate((slice(3), slice(3, None))):
+            network, label = found.networks[task], instance.val_label[..., part]
+            if network is None:
+                assert errors[:, task].isnan().all()
+                continue
+            missed = (network.predict(inputs, gate).double() - label).square().sum((1, 2))
+            assert errors[:, task] == pytest.approx(missed / label.square().sum((1, 2)))
+    mask = problem.floor(instance).mask[:, None]
+    held = (instance.train, instance.train_label, instance.val, instance.val_label, mask)
+    s = problem.scenario
+    anew = retrain(*held, steps=3, num_location=3)
+    once = masknet_errors(*held, least=s.min_tones, most=s.max_tones, steps=3, num_location=3)
+    assert anew.isfinite().all()
+    assert once.isfinite().all()
+    assert not torch.equal(anew, retrain(*held, steps=3))
