@@ -19,7 +19,8 @@ from isac_gym.physics.probes import KERNEL_RIDGE, KERNEL_WIDTH, task_errors
 __all__ = ["DifferenceTable", "positive_solve"]
 
 _TENSORS = ("exponent", "train_label", "held_label")
-_NUMBERS_CPU = 1 << 18  # numbers of the kernels of a chunk: 1 MB in single precision, as a cache
+_CACHED_CPU = 1 << 18  # numbers of the kernels of a chunk: 1 MB in single precision, a cache
+_SHARED_CPU = 1 << 20  # where a chunk reads the whole table: fewer chunks
 _NUMBERS_GPU = 1 << 27
 
 Solve = Callable[[Tensor, Tensor], Tensor]
@@ -99,14 +100,19 @@ class DifferenceTable:
 
     def errors(self, mask: Tensor) -> Tensor:
         """Errors (B, Q, 2) of masks (B, Q, S): place and activity."""
-        share, flat = self._share(mask), self.exponent.flatten(2)
+        share, flat, samples = self._share(mask), self.exponent.flatten(2), self._pair[1]
         out = self.held_label.new_empty(*mask.shape[:2], 2)
-        work = self._workspace(mask.shape[:2])
-        for lanes, rows in self._chunks(mask.shape[:2]):
+        chunks, work = self._chunks(mask.shape[:2], _SHARED_CPU)
+        for lanes, rows in chunks:
             some = share[lanes, rows]
-            kernel = _part(work, *some.shape[:2], *self._pair)
-            torch.bmm(some, flat[lanes], out=kernel.flatten(2))
-            out[lanes, rows] = self._finish(kernel, lanes)
+
+            def block(part: slice, lanes: slice = lanes, some: Tensor = some) -> Tensor:
+                columns = flat[lanes, :, part.start * samples : part.stop * samples]
+                kernel = _view(work, *some.shape[:2], part.stop - part.start, samples)
+                torch.bmm(some, columns, out=kernel.flatten(2))
+                return kernel.exp2_()
+
+            out[lanes, rows] = self._errors(block, lanes)
         return out
 
     def errors_moved(self, mean: Tensor, tone: Tensor, share: Tensor) -> Tensor:
@@ -121,13 +127,22 @@ class DifferenceTable:
         flat, tones = self.exponent.flatten(0, 1), self.exponent.shape[1]
         first = tones * torch.arange(len(mean), device=tone.device)[:, None]
         out = self.held_label.new_empty(*tone.shape, 2)
-        work = self._workspace(tone.shape)
-        for lanes, rows in self._chunks(tone.shape):
-            index = (first[lanes] + tone[lanes, rows]).flatten()
-            kernel = _part(work, *tone[lanes, rows].shape, *self._pair)
-            torch.index_select(flat, 0, index, out=kernel.flatten(0, 1))
-            torch.lerp(mean[lanes, None], kernel, share[lanes], out=kernel)
-            out[lanes, rows] = self._finish(kernel, lanes)
+        chunks, work = self._chunks(tone.shape, _CACHED_CPU)
+        for lanes, rows in chunks:
+            index = first[lanes] + tone[lanes, rows]
+
+            def block(part: slice, lanes: slice = lanes, index: Tensor = index) -> Tensor:
+                rows = part.stop - part.start
+                kernel = _view(work, *index.shape, rows, mean.shape[-1])
+                if index.device.type == "cpu" and index.numel() == 1:  # a view, not a copy
+                    moved = flat[int(index), part][None, None]
+                else:
+                    moved = kernel
+                    torch.index_select(flat[:, part], 0, index.flatten(), out=kernel.flatten(0, 1))
+                torch.lerp(mean[lanes, None, part], moved, share[lanes], out=kernel)
+                return kernel.exp2_()
+
+            out[lanes, rows] = self._errors(block, lanes)
         return out
 
     @property
@@ -138,36 +153,41 @@ class DifferenceTable:
         weight = mask.to(self.exponent.dtype)
         return weight / weight.sum(-1, keepdim=True).clamp_min(1)
 
-    def _sizes(self, shape: tuple[int, ...]) -> tuple[int, int]:
-        """Lanes and rows of (B, Q) that are worked on at once."""
-        budget = _NUMBERS_CPU if self.exponent.device.type == "cpu" else _NUMBERS_GPU
-        numbers = max(1, math.prod(self._pair))
-        lanes = min(shape[0], max(1, budget // (numbers * max(1, shape[1]))))
-        return lanes, min(shape[1], max(1, budget // (numbers * max(1, lanes))))
+    def _chunks(
+        self, shape: tuple[int, ...], budget: int
+    ) -> tuple[list[tuple[slice, slice]], Tensor]:
+        """Parts of (B, Q) that are worked on at once, and memory that all of them use.
 
-    def _chunks(self, shape: tuple[int, ...]) -> list[tuple[slice, slice]]:
-        lanes, rows = self._sizes(shape)
-        return [
+        Fresh pages would cost more than the arithmetic. A part does not depend on B, or its
+        rounding might.
+        """
+        height, samples = self._pair
+        numbers = max(1, samples * max(samples, height - samples))
+        if self.exponent.device.type != "cpu":
+            budget = _NUMBERS_GPU
+        lanes = min(shape[0], max(1, budget // (numbers * max(1, shape[1]))))
+        rows = min(shape[1], max(1, budget // (numbers * max(1, lanes))))
+        chunks = [
             (slice(lane, lane + lanes), slice(row, row + rows))
             for lane in range(0, shape[0], max(1, lanes))
             for row in range(0, shape[1], max(1, rows))
         ]
+        return chunks, self.exponent.new_empty(lanes * rows * numbers)
 
-    def _workspace(self, shape: tuple[int, ...]) -> Tensor:
-        """Memory that every chunk uses again: fresh pages cost more than the arithmetic."""
-        return self.exponent.new_empty(math.prod(self._sizes(shape)) * math.prod(self._pair))
+    def _errors(self, block: Callable[[slice], Tensor], lanes: slice) -> Tensor:
+        """Errors (b, q, 2), from the kernel (b, q, N, J) of some samples with the training ones.
 
-    def _finish(self, exponent: Tensor, lanes: slice) -> Tensor:
-        """Errors (b, q, 2) of exponents (b, q, J + H, J), which are overwritten."""
-        samples = exponent.shape[-1]
-        kernel = exponent.exp2_()
-        within, across = kernel[:, :, :samples], kernel[:, :, samples:]
+        Training samples first, then held-out ones in the same memory, so that it stays in a cache.
+        """
+        height, samples = self._pair
+        within = block(slice(0, samples))
         within.diagonal(dim1=-2, dim2=-1).add_(self.ridge)
         alpha = self.solve(within, self.train_label[lanes])
+        across = block(slice(samples, height))
         found = alpha.mT @ across.mT  # (b, q, Y, H): several times faster than its transpose
         held = self.held_label[lanes]
         return task_errors(found.mT, held, num_location=self.num_location)
 
 
-def _part(work: Tensor, *shape: int) -> Tensor:
+def _view(work: Tensor, *shape: int) -> Tensor:
     return work[: math.prod(shape)].view(shape)

@@ -62,7 +62,8 @@ def test_errors__do_not_depend_on_chunk_or_neighbours(monkeypatch, numbers):
     wanted = errors(masks(3))
     mean = table.mean(masks(3)[:, 0])
     before = table.errors_moved(mean, tone, share)
-    monkeypatch.setattr("isac_gym.physics.probe_tables._NUMBERS_CPU", numbers)
+    for name in ("_CACHED_CPU", "_SHARED_CPU"):
+        monkeypatch.setattr(f"isac_gym.physics.probe_tables.{name}", numbers)
     torch.testing.assert_close(table.errors(masks(3)), wanted, rtol=1e-9, atol=1e-10)
     torch.testing.assert_close(table.errors_moved(mean, tone, share), before, rtol=1e-12, atol=0)
     alone = table.take(torch.tensor([1])).errors_moved(mean[1:2], tone[1:2], share[1:2])
