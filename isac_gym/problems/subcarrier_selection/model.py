@@ -31,6 +31,7 @@ __all__ = [
     "SubcarrierInstance",
     "SubcarrierMetrics",
     "SubcarrierSelection",
+    "count_violation",
     "select_tones",
 ]
 
@@ -174,8 +175,7 @@ class SubcarrierSelection(Problem):
         error = errors.mean(-1)
         return SubcarrierMetrics(
             objective=1 - error,
-            violation=(s.min_tones - count).clamp_min(0) / s.min_tones
-            + (count - s.max_tones).clamp_min(0) / s.max_tones,
+            violation=count_violation(count, s),
             error=error,
             error_location=errors[:, 0],
             error_sensing=errors[:, 1],
@@ -218,6 +218,12 @@ def select_tones(scores: Tensor, least: int, most: int) -> Tensor:
     count = (scores > 0.5).sum(-1, keepdim=True).clamp(least, most)
     order = scores.argsort(dim=-1, descending=True, stable=True)
     return order.argsort(dim=-1) < count
+
+
+def count_violation(count: Tensor, scenario: SubcarrierScenario) -> Tensor:
+    """How far numbers of tones (B,) lie below the fewest or above the most allowed, relative."""
+    missing = (scenario.min_tones - count).clamp_min(0) / scenario.min_tones
+    return missing + (count - scenario.max_tones).clamp_min(0) / scenario.max_tones
 
 
 def _evaluator(name: str) -> str:

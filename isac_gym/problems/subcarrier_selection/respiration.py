@@ -17,7 +17,7 @@ from isac_gym.core.random import Streams
 from isac_gym.core.records import TensorRecord, demand
 from isac_gym.physics.breathing import breathing_rates, rate_errors
 from isac_gym.physics.csi_features import spectrum_features
-from isac_gym.problems.subcarrier_selection.model import select_tones
+from isac_gym.problems.subcarrier_selection.model import count_violation, select_tones
 from isac_gym.problems.subcarrier_selection.records import SubcarrierDecision
 from isac_gym.problems.subcarrier_selection.respiration_records import (
     RespirationInstance,
@@ -126,15 +126,14 @@ class SubcarrierRespiration(Problem):
         self, instance: RespirationInstance, decision: SubcarrierDecision
     ) -> RespirationMetrics:
         """All metrics of a mask; without any subcarrier the lowest frequency is the rate."""
-        i, s = instance, self.scenario
+        i = instance
         weight = decision.mask.to(i.dtype)
         rate = breathing_rates(i.score, weight[:, None], self._grid(i))[:, 0]
         miss = (rate - i.score_hz).abs()
         error, count = miss.mean(-1) / CHANCE_HZ, weight.sum(-1)
-        missing = (s.min_tones - count).clamp_min(0) / s.min_tones
         return RespirationMetrics(
             objective=1 - error,
-            violation=missing + (count - s.max_tones).clamp_min(0) / s.max_tones,
+            violation=count_violation(count, self.scenario),
             error=error,
             mae_bpm=_PER_MINUTE * miss.mean(-1),
             within=(miss <= _NEAR_HZ).to(i.dtype).mean(-1),
