@@ -37,9 +37,9 @@ def measure_all(
         progress(f"training anew for every mask, {size} tones")
         quality.append(judge_masks(trained[size], **common))
         progress(f"ranks of evaluators, {size} tones")
-        ranks.append(measure_ranks(size, rooms=few, **common))
+        ranks.append(measure_ranks(size, rooms=draws, **common))
     progress("strength of the pull to integers")
-    knobs = measure_knobs(rooms=few, **common)
+    knobs = measure_knobs(rooms=draws, **common)
     progress("solvers against the best of all masks")
     truth = [each for each in recorded() if each.seed == seed]
     rooms = Rooms.sample(rooms=effort.enumerated, seed=seed, preset=PRESETS[16])

@@ -126,7 +126,7 @@ def table_2(folder: Path, table: Table, knobs: Table) -> None:
         figure,
         folder / "table2.png",
         caption=f"Table II, remade: mean distance of relaxed weights to the nearest of 0 and 1. "
-        f"{ROOMS} The gap is as small as the penalty or the proximal step is strong.",
+        f"{ROOMS} As the networks' weights decay, gates move to their ends even under a weak pull.",
     )
     table.write(folder / "tables2_3.csv")
     knobs.write(folder / "table2_strength.csv")
