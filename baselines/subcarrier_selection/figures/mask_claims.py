@@ -135,17 +135,20 @@ def truth_verdicts(
         "Greedy forward selection reaches the best validation error of all masks of 16 tones",
         source=OURS,
         verdict=grade([hit == 1 for hit in hits["greedy-forward"].batches]),
-        expected_verdict="reproduced",
+        expected_verdict="partly",  # prototype: in 2 of 2 rooms
         note="share of rooms: "
         + ", ".join(f"{name} {hit.value:.2f}" for name, hit in hits.items())
         + f"; share of (median - best) left: {gaps}",
     )
     yield judge(
         "optimum/exchanges-reach-it",
-        "Greedy selection followed by exchanges of single tones does",
+        "Greedy elimination does, and greedy selection followed by exchanges of single tones",
         source=OURS,
-        verdict=grade([hit == 1 for hit in hits["swap"].batches]),
+        verdict=grade(
+            [hit == 1 for name in ("greedy-backward", "swap") for hit in hits[name].batches]
+        ),
         expected_verdict="reproduced",
+        note=f"{len(truth)} rooms",
     )
     spg = solved.at(16, "spg-mibo", "val_gap")
     yield judge(

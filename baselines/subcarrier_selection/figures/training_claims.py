@@ -219,7 +219,7 @@ def mask_verdicts(table: Table) -> Iterator[Verdict]:
         "The joint mask is closer to that of sensing alone than to that of localisation alone",
         source=OURS,
         verdict=grade([gap.is_above(0) for gap in gaps.values()]),
-        expected_verdict="reproduced",
+        expected_verdict="partly",  # 64 tones; prototype: .95 and .70 at 16, .90 and .60 at 64
         note="; ".join(
             f"{size} tones: equal entries with sensing alone "
             f"{table.at(size, 'spg', 'agrees_sensing')}, with localisation alone "
