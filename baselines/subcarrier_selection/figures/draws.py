@@ -60,10 +60,10 @@ class Effort:
 
     seeds: int = 2
     iterations: int = 400
-    steps: int = 200
+    steps: int = 400
     windows: int = 800
     held_out: int = 600
-    ranked: int = 32
+    ranked: int = 24
     retrained: int = 1
     judged: int = 2
     enumerated: int = 1

@@ -31,6 +31,7 @@ _PROTOTYPE_GREEDY = {
     64: {"location": (-0.043, 0.053), "sensing": (-0.022, 0.058)},
 }
 _FAITHFUL = 0.1  # below the agreement of training anew with itself
+_STORED = 1e-7  # digits of the stored errors
 _TOP = 0.02  # of all masks
 
 
@@ -169,7 +170,8 @@ def _stored(truth: Sequence[Enumerated], anew: Sequence[Enumerated]) -> Verdict:
     known = {t.room: t for t in truth}
     away = [abs(known[a.room].val_best - a.val_best) for a in anew if a.room in known]
     same = [
-        d < 1e-9 and known[a.room].val_mask == a.val_mask for d, a in zip(away, anew, strict=False)
+        d < _STORED and known[a.room].val_mask == a.val_mask
+        for d, a in zip(away, anew, strict=False)
     ]
     return judge(
         "optimum/stored",

@@ -50,7 +50,7 @@ def measure_all(
     progress("breathing")
     breathing = measure_breathing(rooms=draws, seed=seed)
     progress("moving interference")
-    tracking = measure_tracking(rooms=few, seed=seed, frames=effort.frames)
+    tracking = measure_tracking(rooms=draws, seed=seed, frames=effort.frames)
     return Measured(
         trained=trained,
         training=_joined(each.table for each in trained.values()),

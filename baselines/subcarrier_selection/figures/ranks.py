@@ -77,7 +77,7 @@ def _errors(rooms: Rooms, mask: Tensor, effort: Effort) -> dict[str, Tensor]:
         least=least,
         most=most,
         seeds=tuple(range(effort.retrained)),
-        steps=6 * effort.steps,
+        steps=3 * effort.steps,
     )
     ridge = task_errors(
         convex_probe_predict(i.train, i.train_label, i.score, weight), i.score_label
