@@ -26,7 +26,7 @@ def check_action(action: Tensor, batch: int, size: int) -> None:
 
 def mask_of(scores: Tensor, least: int, most: int) -> Tensor:
     """Mask (..., S) bool of scores in [-1, 1]: those above 0, within the limits."""
-    return select_tones((scores.clamp(-1, 1) + 1) / 2, least, most)
+    return select_tones(scores.clamp(-1, 1), least, most, threshold=0.0)
 
 
 def scores_of(mask: Tensor, dtype: torch.dtype) -> Tensor:

@@ -207,15 +207,15 @@ class SubcarrierSelection(Problem):
         return raw[..., self.num_place :].argmax(-1)
 
 
-def select_tones(scores: Tensor, least: int, most: int) -> Tensor:
+def select_tones(scores: Tensor, least: int, most: int, *, threshold: float = 0.5) -> Tensor:
     """Euclidean projection of scores (..., S) onto the masks of ``least`` to ``most`` ones.
 
-    As many as lie above 1/2, within the limits; the largest scores first, ties by index.
+    As many as lie above the threshold, within the limits; the largest scores first, ties by index.
 
     Returns:
         (..., S) bool.
     """
-    count = (scores > 0.5).sum(-1, keepdim=True).clamp(least, most)
+    count = (scores > threshold).sum(-1, keepdim=True).clamp(least, most)
     order = scores.argsort(dim=-1, descending=True, stable=True)
     return order.argsort(dim=-1) < count
 

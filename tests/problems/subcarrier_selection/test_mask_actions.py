@@ -91,6 +91,12 @@ def test_mask_of__above_zero_within_limits():
     assert torch.equal(mask_of(scores_of(mask, torch.float64), 1, 3), mask)
 
 
+def test_mask_of__a_score_above_zero_by_less_than_rounding_counts():
+    scores = torch.tensor([[-0.5, 1e-38, 2e-38, -0.1]], dtype=torch.float64)
+    assert mask_of(scores, 1, 3).tolist() == [[False, True, True, False]]
+    assert mask_of(scores, 1, 1).tolist() == [[False, False, True, False]]
+
+
 def test_check_action__names_what_is_expected():
     with pytest.raises(ShapeError, match=r"action: shape \(2, 3\), expected \(2, 4\)"):
         check_action(torch.zeros(2, 3), 2, 4)
