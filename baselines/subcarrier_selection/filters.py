@@ -23,6 +23,7 @@ from isac_gym.core.solution import Budget, Solution, Solver, Status
 from isac_gym.physics.convex_probe import probe_basis
 from isac_gym.problems.subcarrier_selection.model import SubcarrierSelection, select_tones
 from isac_gym.problems.subcarrier_selection.records import SubcarrierDecision, SubcarrierInstance
+from isac_gym.problems.subcarrier_selection.tone_statistics import activities, fisher_score
 
 __all__ = [
     "Filter",
@@ -30,31 +31,8 @@ __all__ = [
     "MutualInformation",
     "SingleToneFit",
     "TopVariance",
-    "fisher_scores",
     "single_tone_fits",
 ]
-
-
-def fisher_scores(x: Tensor, member: Tensor) -> Tensor:
-    """Variance of the class means over the mean variance in the classes, (B, S, C).
-
-    Args:
-        x: Features, (B, J, S, C).
-        member: Classes, one-hot (B, J, classes).
-
-    Returns:
-        Zero where a feature is constant.
-    """
-    member = member.to(x.dtype)
-    size = member.sum(1)  # (B, classes)
-    mean = torch.einsum("bjc,bjsf->bcsf", member, x) / size.clamp_min(1)[..., None, None]
-    own = torch.einsum("bjc,bcsf->bjsf", member, mean)
-    within = (x - own).square().mean(1)
-    between = (own - x.mean(1, keepdim=True)).square().mean(1)
-    spread = within + between
-    floor = torch.finfo(x.dtype).eps * x.square().mean(1)
-    ratio = between / within.clamp_min(torch.finfo(x.dtype).tiny)
-    return torch.where(spread > floor, ratio, 0)
 
 
 def single_tone_fits(
@@ -187,7 +165,7 @@ class FisherScore(Filter):
         self, problem: SubcarrierSelection, instance: SubcarrierInstance, seed: int
     ) -> Tensor:
         """See the class."""
-        return fisher_scores(instance.train, _classes(problem, instance)).mean(-1)
+        return fisher_score(problem, instance)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,14 +237,7 @@ class MutualInformation(Filter):
         x = untied(i.train.to(torch.float64).flatten(2), "feature", seed)
         place = untied(i.train_label[..., : problem.num_place].to(torch.float64), "place", seed)
         where = value_information(x, place, neighbours=k).sum(-1)
-        what = class_information(x, _classes(problem, i), neighbours=k)
+        what = class_information(x, activities(problem, i), neighbours=k)
         each = (where + what).unflatten(1, i.train.shape[2:])
         is_flat = i.train.amax(1) == i.train.amin(1)
         return torch.where(is_flat, 0, each).sum(-1)
-
-
-def _classes(problem: SubcarrierSelection, instance: SubcarrierInstance) -> Tensor:
-    """Activities of the training windows, one-hot (B, J, classes)."""
-    i, place = instance, problem.num_place
-    raw = (i.train_label * i.label_scale[:, None] + i.label_mean[:, None])[..., place:]
-    return torch.nn.functional.one_hot(raw.argmax(-1), raw.shape[-1]).to(torch.float64)

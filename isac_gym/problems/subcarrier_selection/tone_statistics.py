@@ -11,7 +11,7 @@ from isac_gym.physics.probes import soft_neighbours_predict, task_errors
 from isac_gym.problems.subcarrier_selection.model import SubcarrierSelection
 from isac_gym.problems.subcarrier_selection.records import SubcarrierInstance
 
-__all__ = ["explained_alone", "fisher_score", "loss_without"]
+__all__ = ["activities", "explained_alone", "fisher_score", "fisher_scores", "loss_without"]
 
 
 def explained_alone(problem: SubcarrierSelection, instance: SubcarrierInstance) -> Tensor:
@@ -44,17 +44,37 @@ def loss_without(problem: SubcarrierSelection, instance: SubcarrierInstance) -> 
 
 
 def fisher_score(problem: SubcarrierSelection, instance: SubcarrierInstance) -> Tensor:
-    """Variance between over variance within activities, mean over features, (B, S).
+    """Separation of the activities by each tone's features, the mean over the features, (B, S).
 
     Only training windows are used. Source: Fisher 1936, for each feature by itself.
     """
-    raw = instance.train_label * instance.label_scale[:, None] + instance.label_mean[:, None]
-    one_hot = raw[..., problem.num_place :]  # (B, J, classes)
-    count = one_hot.sum(1)
-    x = instance.train.flatten(2)  # (B, J, S C)
-    eps = torch.finfo(x.dtype).eps
-    centre = (one_hot.mT @ x) / count.clamp_min(eps)[..., None]  # (B, classes, S C)
-    share = (count / x.shape[1])[..., None]
-    between = (share * (centre - x.mean(1, keepdim=True)).square()).sum(1)
-    within = (x.square().mean(1) - (share * centre.square()).sum(1)).clamp_min(eps)
-    return (between / within).unflatten(-1, instance.train.shape[2:]).mean(-1)
+    return fisher_scores(instance.train, activities(problem, instance)).mean(-1)
+
+
+def activities(problem: SubcarrierSelection, instance: SubcarrierInstance) -> Tensor:
+    """Activities of the training windows, one-hot (B, J, classes) float64."""
+    i = instance
+    raw = (i.train_label * i.label_scale[:, None] + i.label_mean[:, None])[..., problem.num_place :]
+    return torch.nn.functional.one_hot(raw.argmax(-1), raw.shape[-1]).to(torch.float64)
+
+
+def fisher_scores(x: Tensor, member: Tensor) -> Tensor:
+    """Variance of the class means over the mean variance in the classes, (B, S, C).
+
+    Args:
+        x: Features, (B, J, S, C).
+        member: Classes, one-hot (B, J, classes).
+
+    Returns:
+        Zero where a feature is constant.
+    """
+    member = member.to(x.dtype)
+    size = member.sum(1)  # (B, classes)
+    mean = torch.einsum("bjc,bjsf->bcsf", member, x) / size.clamp_min(1)[..., None, None]
+    own = torch.einsum("bjc,bcsf->bjsf", member, mean)
+    within = (x - own).square().mean(1)
+    between = (own - x.mean(1, keepdim=True)).square().mean(1)
+    spread = within + between
+    floor = torch.finfo(x.dtype).eps * x.square().mean(1)
+    ratio = between / within.clamp_min(torch.finfo(x.dtype).tiny)
+    return torch.where(spread > floor, ratio, 0)

@@ -3,10 +3,11 @@ import pytest
 import torch
 
 from baselines.registry import make_solver
-from baselines.subcarrier_selection.filters import fisher_scores, single_tone_fits
+from baselines.subcarrier_selection.filters import single_tone_fits
 from isac_gym.core.errors import ScenarioError
 from isac_gym.core.family import family
 from isac_gym.core.random import Streams
+from isac_gym.problems.subcarrier_selection.tone_statistics import fisher_scores
 from isac_gym.testing import check_solver
 
 NAMES = ["top-variance", "fisher", "single-tone-fit", "mutual-information"]
