@@ -293,13 +293,17 @@ def run_agent(task: Task, agent: TrainedAgent, *, progress: Progress | None = No
 
 
 def jobs_of(task: Task) -> Iterator[dict[str, Any]]:
-    """What ``isac demo`` runs on a task, see ``data/demo/<problem>.json``; for :func:`run_job`."""
+    """What ``isac demo`` runs on a task, see ``data/demo/<problem>.json``; for :func:`run_job`.
+
+    Slow solvers are left out.
+    """
     path = DATA / "demo" / f"{task.problem}.json"
     chosen: Mapping[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
     if task.kind == "static":
         limits = chosen.get("static_limits", {})
-        for name in solvers(task.problem):
-            yield {"solver": name, "limit": limits.get(name)}
+        for name, kind in solvers(task.problem).items():
+            if not kind.is_slow:
+                yield {"solver": name, "limit": limits.get(name)}
     else:
         for job in chosen.get("dynamic", ()):
             if task.id in job.get("only", [task.id]):
