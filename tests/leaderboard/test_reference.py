@@ -173,6 +173,13 @@ def test_run_solver__a_genie_is_marked_and_better(monkeypatch):
     assert np.mean(genie.objective) > np.mean(stale.objective)
 
 
+def test_jobs_of__leaves_slow_solvers_out():
+    kinds = solvers("subcarrier_selection")
+    names = [job["solver"] for job in jobs_of(task("subcarrier_selection/small-16-v0"))]
+    assert names == [name for name, kind in kinds.items() if not kind.is_slow]
+    assert "exhaustive" in set(kinds) - set(names)
+
+
 def test_jobs_of__covers_all_solvers_and_finds_policies_by_data(paper):
     names = [job["solver"] for job in jobs_of(paper) if "solver" in job]
     assert names == list(solvers("power_control"))
